@@ -1,0 +1,111 @@
+"""Whether operations are recorded, per Python thread: ``no_grad``, ``enable_grad`` and kin."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode(threading.local):
+    """The switch of each thread; recording is on where nobody turned it off."""
+
+    enabled = True
+
+
+state = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Return whether operations of this thread are recorded for ``backward``."""
+    return state.enabled
+
+
+class _GradMode:
+    """A context manager and decorator that sets the switch and puts it back.
+
+    Entered modes are kept on a stack, so that one object may be entered again inside itself.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._mode = mode
+        self._previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._previous.append(state.enabled)
+        state.enabled = self._mode
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        state.enabled = self._previous.pop()
+
+    def __call__(self, function: F) -> F:
+        mode = self._mode
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with _GradMode(mode):
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]  # functools.wraps keeps the signature
+
+
+class _BareDecorator(_GradMode):
+    """A mode whose class decorates a function directly, as in ``@no_grad`` without brackets."""
+
+    _fixed: bool
+
+    def __new__(cls, function: Any = None) -> Any:
+        if function is None:
+            return super().__new__(cls)
+        return _GradMode(cls._fixed)(function)
+
+    def __init__(self, function: Any = None) -> None:
+        super().__init__(self._fixed)
+
+
+class no_grad(_BareDecorator):
+    """Record nothing inside: ``with no_grad():`` or ``@no_grad()``, as in PyTorch."""
+
+    _fixed = False
+
+
+class enable_grad(_BareDecorator):
+    """Record again inside a :class:`no_grad` block."""
+
+    _fixed = True
+
+
+class set_grad_enabled(_GradMode):
+    """Set recording at once by a bool; as a context manager, put the former value back at exit."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(bool(mode))
+        self._before = state.enabled
+        state.enabled = self._mode
+
+    def __enter__(self) -> None:
+        self._previous.append(self._before)
+        state.enabled = self._mode
+
+    def __call__(self, function: F) -> F:
+        # As a decorator the mode belongs to the function's calls, not to the line that decorates.
+        state.enabled = self._before
+        return super().__call__(function)
+
+
+class inference_mode(_GradMode):
+    """Record nothing inside when `mode` is true; the same as :class:`no_grad` in this engine."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(not mode)

@@ -1,0 +1,56 @@
+"""What runs and how: instruction set, threads, buffer pool."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import numpy as np
+
+from rushlight import _core
+
+__all__ = ["empty_cache", "get_num_threads", "set_num_threads", "show_config"]
+
+__version__ = "0.1.0"
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that kernels use."""
+    return _core.get_num_threads()
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Set the number of threads that kernels use; results do not depend on it, to the bit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `num_threads` is no positive int.
+    """
+    _core.set_num_threads(num_threads)
+
+
+def empty_cache() -> None:
+    """Give the memory that the buffer pool keeps for reuse back to the system."""
+    _core.empty_cache()
+
+
+def show_config() -> str:
+    """Return a text that says what runs: version, instruction set, threads, buffer pool."""
+    pool = _core.pool_stats()
+    build = _core.build_info()
+    rows = {
+        "version": __version__,
+        "instruction set": f"{_core.isa()} (this machine can run: {', '.join(_core.isas())})",
+        "threads": str(_core.get_num_threads()),
+        "buffer pool": f"{_mib(pool['in_use'])} in use, {_mib(pool['cached'])} kept for reuse, "
+        f"limit {_mib(pool['limit'])}",
+        "compiler": build["compiler"],
+        "python": f"{platform.python_version()}, NumPy {np.__version__}, {sys.platform}",
+    }
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,135 @@
+"""Convolution of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rushlight import _core
+from rushlight.autograd.base import TensorBase
+from rushlight.autograd.node import Primitive
+from rushlight.dtypes import Array
+from rushlight.ops._common import as_index, refuse
+from rushlight.ops.padding import pad
+
+if TYPE_CHECKING:
+    from rushlight.tensor import Tensor
+
+__all__ = ["conv2d", "pair"]
+
+IntPair: TypeAlias = "int | Sequence[int]"
+
+
+class Conv2d(Primitive):
+    @classmethod
+    def name(cls) -> str:
+        return "ConvolutionBackward0"
+
+    def forward(self, src: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Array:
+        if self._saved is not None:
+            self.save(src, weight)
+            self._geometry = geometry
+        return _core.conv2d(
+            src._array, weight._array, None if bias is None else bias._array, *geometry
+        )
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        src, weight = self.saved
+        return _core.conv2d_backward(src, weight, grad, *self._geometry, *self.needs_input_grad[:3])
+
+
+def pair(value: Any, operation: str, name: str) -> tuple[int, int]:
+    """Return an argument given as one int or as two, as two ints.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+    """
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
+        return value
+    if isinstance(value, (tuple, list)):
+        if len(value) == 1:
+            value = (value[0], value[0])
+        if len(value) != 2:
+            raise ValueError(f"{operation}: {name} must be one int or two, but got {value}")
+        return as_index(value[0], operation, name), as_index(value[1], operation, name)
+    single = as_index(value, operation, name)
+    return single, single
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | str = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Return the 2-d cross-correlation of images with filters (PyTorch's ``conv2d``).
+
+    Parameters
+    ----------
+    input : Tensor
+        [n, in_channels, h, w], or one image [in_channels, h, w]; float32 or float64.
+    weight : Tensor
+        [out_channels, in_channels / groups, kh, kw].
+    bias : Tensor, optional
+        [out_channels].
+    stride, dilation : int or pair of int
+        Steps of the window, and between its elements, in rows and columns.
+    padding : int, pair of int, "valid" or "same"
+        Zeros added on both sides of rows and columns; "same" keeps the size at stride 1.
+    groups : int
+        Number of groups of channels that are convolved separately.
+
+    Returns
+    -------
+    Tensor
+        [n, out_channels, oh, ow] with ``oh = (h + 2 padding - dilation (kh - 1) - 1) // stride +
+        1``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other types, shapes that do not fit, or arguments out of range.
+    """
+    if not isinstance(input, TensorBase):
+        refuse(input, "conv2d", "input")
+    if not isinstance(weight, TensorBase):
+        refuse(weight, "conv2d", "weight")
+    if bias is not None and not isinstance(bias, TensorBase):
+        refuse(bias, "conv2d", "bias", "a Tensor or None")
+    strides, steps = pair(stride, "conv2d", "stride"), pair(dilation, "conv2d", "dilation")
+    if isinstance(padding, str):
+        input, pads = _named_padding(input, weight, padding, strides, steps)
+    else:
+        pads = pair(padding, "conv2d", "padding")
+    if input._array.ndim == 3:
+        batch = Conv2d.apply(input.unsqueeze(0), weight, bias, strides, pads, steps, groups)
+        return batch.squeeze(0)
+    return Conv2d.apply(input, weight, bias, strides, pads, steps, groups)
+
+
+def _named_padding(
+    input: Tensor, weight: Tensor, name: str, stride: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[Tensor, tuple[int, int]]:
+    """Return the input and the symmetric padding for "valid" and "same"."""
+    if name == "valid":
+        return input, (0, 0)
+    if name != "same":
+        raise ValueError(f"conv2d: padding must be 'valid', 'same' or ints, but got {name!r}")
+    if stride != (1, 1):
+        raise ValueError(f"conv2d: padding='same' needs stride 1, but got {stride}")
+    if weight._array.ndim != 4:
+        raise ValueError(f"conv2d: weight must have 4 dimensions, got {list(weight._array.shape)}")
+    total = [
+        step * (extent - 1) for step, extent in zip(dilation, weight._array.shape[2:], strict=True)
+    ]
+    low = total[0] // 2, total[1] // 2
+    extra = total[0] % 2, total[1] % 2
+    if extra != (0, 0):
+        # An even kernel needs one more row or column, which goes to the end, as in PyTorch.
+        input = pad(input, (0, extra[1], 0, extra[0]))
+    return input, low

@@ -1,0 +1,222 @@
+"""Losses."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rushlight import _core
+from rushlight.autograd.base import TensorBase, wrap
+from rushlight.autograd.node import Primitive
+from rushlight.dtypes import Array
+from rushlight.ops._common import array_of, refuse
+from rushlight.ops.activation import log_softmax
+from rushlight.ops.elementwise import add, mul, sub
+from rushlight.ops.reduction import mean, sum
+from rushlight.ops.unary import abs, square
+
+if TYPE_CHECKING:
+    from rushlight.tensor import Tensor
+
+__all__ = ["cross_entropy", "l1_loss", "mse_loss", "nll_loss"]
+
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+class NllLoss(Primitive):
+    def forward(
+        self, src: Tensor, target: Array, weight: Array | None, ignore_index: int, reduction: str
+    ) -> Array:
+        loss, total_weight = _core.nll_loss(src._array, target, weight, ignore_index, reduction)
+        self._rest = (target, weight, ignore_index, reduction, total_weight, src._array.shape)
+        return loss
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        return _core.nll_loss_backward(grad, *self._rest), None, None, None, None
+
+
+def check_reduction(operation: str, reduction: object) -> None:
+    """Raise ValueError when `reduction` is not "none", "mean" or "sum"."""
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"{operation}: reduction must be one of {_REDUCTIONS}, got {reduction!r}")
+
+
+def _class_target(target: Any, operation: str) -> Array:
+    array = array_of(target, operation, "target")
+    if array.dtype != np.int64:
+        raise TypeError(f"{operation}: target must be int64 class indices, but got {array.dtype}")
+    return array
+
+
+def _check_batch(src: Array, target: Array, operation: str) -> None:
+    expected = src.shape[:1] + src.shape[2:] if src.ndim > 1 else ()
+    if target.shape != expected:
+        raise ValueError(
+            f"{operation}: target must have shape {list(expected)} for input of shape "
+            f"{list(src.shape)}, but has {list(target.shape)}"
+        )
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return the negative log-likelihood of the target classes (PyTorch's ``nll_loss``).
+
+    Parameters
+    ----------
+    input : Tensor
+        Log-probabilities [n, c], [n, c, ...] or [c]; float32 or float64.
+    target : Tensor
+        int64 class indices [n], [n, ...] or a single one.
+    weight : Tensor, optional
+        [c]; factor of each class, and its share in the mean.
+    ignore_index : int
+        Target that counts nothing.
+    reduction : {"mean", "sum", "none"}
+
+    Raises
+    ------
+    IndexError
+        For a target outside [0, c).
+    TypeError, ValueError
+        For other types, shapes that do not fit, or an unknown reduction.
+    """
+    check_reduction("nll_loss", reduction)
+    src, labels = array_of(input, "nll_loss"), _class_target(target, "nll_loss")
+    if not src.ndim:
+        raise ValueError("nll_loss: input must have a dimension of classes, but is 0-d")
+    _check_batch(src, labels, "nll_loss")
+    factors = None if weight is None else array_of(weight, "nll_loss", "weight")
+    if src.ndim == 1:
+        batch, labels = input.unsqueeze(0), labels.reshape(1)
+        loss = NllLoss.apply(batch, labels, factors, ignore_index, reduction)
+        return loss.reshape(()) if reduction == "none" else loss
+    return NllLoss.apply(input, labels, factors, ignore_index, reduction)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Return the cross entropy of logits and targets (PyTorch's ``cross_entropy``).
+
+    Parameters
+    ----------
+    input : Tensor
+        Logits [n, c], [n, c, ...] or [c]; float32 or float64.
+    target : Tensor
+        int64 class indices as in :func:`nll_loss`, or probabilities of the shape and type of
+        `input`.
+    weight : Tensor, optional
+        [c]; factor of each class.
+    ignore_index : int
+        Target index that counts nothing.
+    reduction : {"mean", "sum", "none"}
+    label_smoothing : float
+        Share of the target spread over all classes, in [0, 1].
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As :func:`nll_loss`, and for a smoothing out of range.
+    """
+    check_reduction("cross_entropy", reduction)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(
+            f"cross_entropy: label_smoothing must be between 0 and 1, but got {label_smoothing}"
+        )
+    src = array_of(input, "cross_entropy")
+    logp = log_softmax(input, 1 if src.ndim > 1 else 0)
+    if isinstance(target, TensorBase) and target._array.dtype.kind == "f":
+        return _soft_target(logp, target, weight, reduction, label_smoothing)
+    hard = nll_loss(logp, target, weight, ignore_index, reduction)
+    if label_smoothing == 0.0:
+        return hard
+    labels = _class_target(target, "cross_entropy")
+    smooth = _smoothed(logp, labels, weight, ignore_index, reduction)
+    return add(mul(hard, 1.0 - label_smoothing), mul(smooth, label_smoothing))
+
+
+def _per_class(weight: Tensor, ndim: int) -> Tensor:
+    """Return class weights shaped to multiply [n, c, ...] or [c]."""
+    return weight.reshape(-1, *(1,) * (ndim - 2)) if ndim > 1 else weight
+
+
+def _smoothed(
+    logp: Tensor, labels: Array, weight: Tensor | None, ignore_index: int, reduction: str
+) -> Tensor:
+    """Return the cross entropy against the uniform distribution."""
+    ndim, axis = logp.dim(), 1 if logp.dim() > 1 else 0
+    scaled = logp if weight is None else mul(logp, _per_class(weight, ndim))
+    kept = labels != ignore_index
+    each = mul(sum(scaled, axis), -1.0 / logp.shape[axis]).masked_fill(wrap(~kept), 0.0)
+    if reduction == "none":
+        return each
+    total = sum(each)
+    if reduction == "sum":
+        return total
+    share = float(kept.sum() if weight is None else weight._array[labels[kept]].sum())
+    return mul(total, 1.0 / share if share else float("nan"))
+
+
+def _soft_target(
+    logp: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float
+) -> Tensor:
+    """Return the cross entropy against probabilities."""
+    if target.shape != logp.shape:
+        raise ValueError(
+            f"cross_entropy: probabilities must have the input's shape {list(logp.shape)}, but "
+            f"have {list(target.shape)}"
+        )
+    ndim, axis = logp.dim(), 1 if logp.dim() > 1 else 0
+    if smoothing:
+        target = add(mul(target, 1.0 - smoothing), smoothing / logp.shape[axis])
+    terms = mul(logp, target)
+    if weight is not None:
+        terms = mul(terms, _per_class(weight, ndim))
+    each = sum(terms, axis).neg()
+    if reduction == "none":
+        return each
+    total = sum(each)
+    return total if reduction == "sum" else mul(total, 1.0 / max(each.numel(), 1))
+
+
+def _reduced(each: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return each
+    return mean(each) if reduction == "mean" else sum(each)
+
+
+def _difference(input: Any, target: Any, reduction: str, operation: str) -> Tensor:
+    check_reduction(operation, reduction)
+    for name, value in (("input", input), ("target", target)):
+        if not isinstance(value, TensorBase):
+            refuse(value, operation, name)
+    if input._array.shape != target._array.shape:
+        warnings.warn(
+            f"{operation}: target of shape {list(target._array.shape)} is broadcast against input "
+            f"of shape {list(input._array.shape)}, which is rarely meant",
+            UserWarning,
+            stacklevel=3,
+        )
+    return sub(input, target)
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Return the mean (or sum, or each) of the squared differences."""
+    return _reduced(square(_difference(input, target, reduction, "mse_loss")), reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Return the mean (or sum, or each) of the absolute differences."""
+    return _reduced(abs(_difference(input, target, reduction, "l1_loss")), reduction)

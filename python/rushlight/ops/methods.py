@@ -1,0 +1,217 @@
+"""The operations as operators and methods of a tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rushlight import ops
+from rushlight.ops import compare, elementwise, indexing, reduction, sorting, unary
+
+if TYPE_CHECKING:
+    from rushlight.tensor import Tensor
+
+__all__ = ["TensorMethods"]
+
+
+class TensorMethods:
+    """What :class:`rushlight.Tensor` inherits: functions that take the tensor first."""
+
+    __add__ = __radd__ = elementwise.add
+    __sub__ = elementwise.sub
+    __rsub__ = elementwise.rsub
+    __mul__ = __rmul__ = elementwise.mul
+    __truediv__ = elementwise.div
+    __floordiv__ = elementwise.floor_divide
+    __mod__ = elementwise.remainder
+    __pow__ = elementwise.pow
+    __matmul__ = ops.matmul
+    __iadd__ = elementwise.add_
+    __isub__ = elementwise.sub_
+    __imul__ = elementwise.mul_
+    __itruediv__ = elementwise.div_
+    __ipow__ = elementwise.pow_
+    __neg__ = unary.neg
+    __abs__ = unary.abs
+    __eq__ = compare.eq  # type: ignore[assignment]  # a mask, not a bool, as in NumPy
+    __ne__ = compare.ne  # type: ignore[assignment]  # a mask, not a bool, as in NumPy
+    __lt__ = compare.lt
+    __le__ = compare.le
+    __gt__ = compare.gt
+    __ge__ = compare.ge
+    __and__ = __rand__ = compare.bitwise_and
+    __or__ = __ror__ = compare.bitwise_or
+    __xor__ = __rxor__ = compare.bitwise_xor
+    __invert__ = compare.bitwise_not
+    __getitem__ = indexing.getitem
+    __setitem__ = indexing.setitem
+
+    def __pos__(self: Any) -> Tensor:
+        return self
+
+    def __rtruediv__(self: Any, other: Any) -> Tensor:
+        return elementwise.Div.apply(other, self)
+
+    def __rfloordiv__(self: Any, other: Any) -> Tensor:
+        return elementwise.FloorDivide.apply(other, self)
+
+    def __rmod__(self: Any, other: Any) -> Tensor:
+        return elementwise.Remainder.apply(other, self)
+
+    def __rpow__(self: Any, other: Any) -> Tensor:
+        return elementwise.pow(other, self)
+
+    @property
+    def T(self: Any) -> Tensor:
+        """The tensor with its dimensions in reverse order."""
+        return ops.permute(self, *range(self._array.ndim - 1, -1, -1))
+
+    @property
+    def mT(self: Any) -> Tensor:
+        """The tensor with its last two dimensions exchanged."""
+        return ops.transpose(self, -2, -1)
+
+    # -- functions as methods ---------------------------------------------------------------
+
+    add = elementwise.add
+    add_ = elementwise.add_
+    sub = elementwise.sub
+    sub_ = elementwise.sub_
+    subtract = elementwise.subtract
+    rsub = elementwise.rsub
+    mul = elementwise.mul
+    mul_ = elementwise.mul_
+    multiply = elementwise.multiply
+    div = elementwise.div
+    div_ = elementwise.div_
+    divide = elementwise.divide
+    true_divide = elementwise.true_divide
+    floor_divide = elementwise.floor_divide
+    remainder = elementwise.remainder
+    pow = elementwise.pow
+    pow_ = elementwise.pow_
+    maximum = elementwise.maximum
+    minimum = elementwise.minimum
+    clamp = elementwise.clamp
+    clamp_ = elementwise.clamp_
+    clip = elementwise.clip
+    lerp = elementwise.lerp
+    exp = unary.exp
+    exp_ = unary.exp_
+    log = unary.log
+    log2 = unary.log2
+    log1p = unary.log1p
+    sqrt = unary.sqrt
+    sqrt_ = unary.sqrt_
+    rsqrt = unary.rsqrt
+    reciprocal = unary.reciprocal
+    sin = unary.sin
+    cos = unary.cos
+    tanh = unary.tanh
+    tanh_ = unary.tanh_
+    sigmoid = unary.sigmoid
+    sigmoid_ = unary.sigmoid_
+    neg = unary.neg
+    neg_ = unary.neg_
+    abs = unary.abs
+    abs_ = unary.abs_
+    square = unary.square
+    sign = unary.sign
+    floor = unary.floor
+    ceil = unary.ceil
+    round = unary.round
+    eq = compare.eq
+    ne = compare.ne
+    lt = compare.lt
+    le = compare.le
+    gt = compare.gt
+    ge = compare.ge
+    equal = compare.equal
+    allclose = compare.allclose
+    isclose = compare.isclose
+    isnan = compare.isnan
+    isinf = compare.isinf
+    isfinite = compare.isfinite
+    logical_and = compare.logical_and
+    logical_or = compare.logical_or
+    logical_xor = compare.logical_xor
+    logical_not = compare.logical_not
+    sum = reduction.sum
+    mean = reduction.mean
+    prod = reduction.prod
+    var = reduction.var
+    std = reduction.std
+    norm = reduction.norm
+    logsumexp = reduction.logsumexp
+    cumsum = reduction.cumsum
+    all = reduction.all
+    any = reduction.any
+    max = sorting.max
+    min = sorting.min
+    amax = sorting.amax
+    amin = sorting.amin
+    argmax = sorting.argmax
+    argmin = sorting.argmin
+    sort = sorting.sort
+    argsort = sorting.argsort
+    topk = sorting.topk
+    reshape = ops.reshape
+    view = ops.view
+    view_as = ops.view_as
+    flatten = ops.flatten
+    ravel = ops.ravel
+    unflatten = ops.unflatten
+    squeeze = ops.squeeze
+    unsqueeze = ops.unsqueeze
+    permute = ops.permute
+    transpose = ops.transpose
+    movedim = ops.movedim
+    t = ops.t
+    expand = ops.expand
+    expand_as = ops.expand_as
+    broadcast_to = ops.broadcast_to
+    repeat = ops.repeat
+    tile = ops.tile
+    flip = ops.flip
+    roll = ops.roll
+    narrow = ops.narrow
+    select = ops.select
+    split = ops.split
+    chunk = ops.chunk
+    unbind = ops.unbind
+    clone = ops.clone
+    contiguous = ops.contiguous
+    copy_ = ops.copy_
+    fill_ = ops.fill_
+    zero_ = ops.zero_
+    matmul = ops.matmul
+    mm = ops.mm
+    bmm = ops.bmm
+    mv = ops.mv
+    dot = ops.dot
+    outer = ops.outer
+    addmm = ops.addmm
+    relu = ops.relu
+    relu_ = ops.relu_
+    softmax = ops.softmax
+    log_softmax = ops.log_softmax
+    bernoulli = ops.bernoulli
+    bernoulli_ = ops.bernoulli_
+    uniform_ = ops.uniform_
+    normal_ = ops.normal_
+    gather = indexing.gather
+    index_select = indexing.index_select
+    take = indexing.take
+    masked_fill = indexing.masked_fill
+    masked_fill_ = indexing.masked_fill_
+    masked_select = indexing.masked_select
+    nonzero = indexing.nonzero
+    tril = indexing.tril
+    triu = indexing.triu
+
+    def where(self: Any, condition: Tensor, other: Any) -> Tensor:
+        """Return this tensor where `condition` is true and `other` elsewhere."""
+        return elementwise.where(condition, self, other)
+
+    def reshape_as(self: Any, other: Tensor) -> Tensor:
+        """Return the elements in the shape of `other`."""
+        return ops.reshape(self, other._array.shape)

@@ -1,0 +1,121 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rushlight import _core
+from rushlight.autograd.base import TensorBase
+from rushlight.autograd.node import Primitive
+from rushlight.dtypes import Array
+from rushlight.ops._common import refuse
+
+if TYPE_CHECKING:
+    from rushlight.tensor import Tensor
+
+__all__ = ["batch_norm"]
+
+
+class BatchNorm(Primitive):
+    @classmethod
+    def name(cls) -> str:
+        return "NativeBatchNormBackward0"
+
+    def forward(
+        self,
+        src: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        training: bool,
+        momentum: float,
+        eps: float,
+    ) -> Array:
+        arrays = [
+            None if t is None else t._array for t in (weight, bias, running_mean, running_var)
+        ]
+        if training:
+            dst, mean, rstd = _core.batch_norm_train(src._array, *arrays, momentum, eps)
+            for running in (running_mean, running_var):
+                if running is not None:
+                    running._bump_version()
+        else:
+            dst, mean, rstd = _core.batch_norm_eval(src._array, *arrays, eps)
+        if self._saved is not None:
+            self.save(src, weight, mean, rstd)
+            self._training = training
+        return dst
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        src, weight, mean, rstd = self.saved
+        found = _core.batch_norm_backward(
+            src, weight, mean, rstd, grad, self._training, *self.needs_input_grad[:3]
+        )
+        return (*found, None, None, None, None, None)
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel over the batch (PyTorch's ``batch_norm``).
+
+    Parameters
+    ----------
+    input : Tensor
+        [n, c, ...], float32 or float64.
+    running_mean, running_var : Tensor, optional
+        [c]; in training they move towards the statistics of the batch (the unbiased variance) by
+        `momentum`, otherwise they are what the input is normalised by.
+    weight, bias : Tensor, optional
+        [c]; factor and shift of the result.
+    training : bool
+        Use the statistics of this batch.
+    momentum : float
+        Share of the batch in the running statistics.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `input`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other types, shapes that do not fit, a single value per channel in training, or
+        missing running statistics in evaluation.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization", 2015.
+    """
+    named = {"weight": weight, "bias": bias}
+    named |= {"running_mean": running_mean, "running_var": running_var}
+    if not isinstance(input, TensorBase):
+        refuse(input, "batch_norm", "input")
+    for name, each in named.items():
+        if each is not None and not isinstance(each, TensorBase):
+            refuse(each, "batch_norm", name, "a Tensor or None")
+    shape = input._array.shape
+    if training:
+        per_channel = math.prod(shape[:1] + shape[2:])
+        if per_channel == 1:
+            raise ValueError(
+                "batch_norm: training needs more than 1 value per channel, but got input of shape "
+                f"{list(shape)}"
+            )
+        if not eps > 0:
+            raise ValueError(f"batch_norm: eps must be positive in training, but got {eps}")
+    elif running_mean is None or running_var is None:
+        raise ValueError("batch_norm: running_mean and running_var are needed in evaluation")
+    return BatchNorm.apply(input, weight, bias, running_mean, running_var, training, momentum, eps)
