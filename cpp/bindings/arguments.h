@@ -1,0 +1,26 @@
+// Arguments that are not arrays: integers of any size, pairs, shapes, numbers.
+#pragma once
+
+#include <cstdint>
+
+#include "bindings/arrays.h"
+
+namespace rushlight::bindings {
+
+struct Pair {
+  int64_t h;
+  int64_t w;
+};
+
+// TypeError if it is not an integer, ValueError if it does not fit into 64 bits.
+int64_t integer(const char* op, const char* name, py::handle object);
+// A sequence of integers.
+Dims integers(const char* op, const char* name, py::handle object);
+// A sequence of two integers, both of them at least `low`.
+Pair pair(const char* op, const char* name, py::handle object, int64_t low);
+double number(const char* op, const char* name, py::handle object);
+bool flag(const char* op, const char* name, py::handle object);
+// A NumPy dtype that is float32, float64, int64 or bool.
+DType dtype_argument(const char* op, const char* name, py::handle object);
+
+}  // namespace rushlight::bindings

@@ -1,0 +1,127 @@
+#include "bindings/arguments.h"
+#include "bindings/arrays.h"
+#include "bindings/families.h"
+
+namespace rushlight::bindings {
+namespace {
+
+BatchNormShape checked_shape(const char* op, const Array& src) {
+  if (src.ndim() < 2) {
+    raise_value(std::string(op) + ": src must have at least 2 dimensions, got shape " +
+                src.shape_text());
+  }
+  int64_t spatial = 1;
+  for (int i = 2; i < src.ndim(); ++i) spatial *= src.dim(i);
+  return {src.dim(0), src.dim(1), spatial};
+}
+
+// One value per channel, of src's dtype; absent arguments pass.
+void check_per_channel(const char* op, const Array& src, const Array& values) {
+  check_same_dtype(op, src, values);
+  check_shape(op, values, {src.dim(1)}, "as src has channels");
+}
+
+double checked_eps(const char* op, py::handle object, bool training) {
+  const double eps = number(op, "eps", object);
+  if (training ? eps > 0 : eps >= 0) return eps;
+  raise_value(std::string(op) + ": eps must " + (training ? "be positive" : "not be negative") +
+              ", got " + std::to_string(eps));
+}
+
+py::tuple batch_norm_train(py::handle src_object, py::handle weight_object, py::handle bias_object,
+                           py::handle running_mean_object, py::handle running_var_object,
+                           py::handle momentum_object, py::handle eps_object) {
+  const char* op = "batch_norm_train";
+  const Array src(op, "src", src_object);
+  const BatchNormShape shape = checked_shape(op, src);
+  const Array weight = Array::optional(op, "weight", weight_object);
+  const Array bias = Array::optional(op, "bias", bias_object);
+  const Array running_mean =
+      Array::optional(op, "running_mean", running_mean_object, Access::write);
+  const Array running_var = Array::optional(op, "running_var", running_var_object, Access::write);
+  for (const Array* values : {&weight, &bias, &running_mean, &running_var}) {
+    check_per_channel(op, src, *values);
+  }
+  const double momentum = number(op, "momentum", momentum_object);
+  const double eps = checked_eps(op, eps_object, true);
+  Result dst = Result::like(op, src);
+  Result mean(op, src.dtype(), {shape.c}), rstd(op, src.dtype(), {shape.c});
+  with_type(src.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const KernelScope scope(4 * src.size());
+    runtime::kernels<T>().batch_norm->train(scope.run(), shape, src.data<T>(), weight.data<T>(),
+                                            bias.data<T>(), running_mean.mutable_data<T>(),
+                                            running_var.mutable_data<T>(), momentum, eps,
+                                            dst.data<T>(), mean.data<T>(), rstd.data<T>());
+  });
+  return py::make_tuple(dst.release(), mean.release(), rstd.release());
+}
+
+py::tuple batch_norm_eval(py::handle src_object, py::handle weight_object, py::handle bias_object,
+                          py::handle running_mean_object, py::handle running_var_object,
+                          py::handle eps_object) {
+  const char* op = "batch_norm_eval";
+  const Array src(op, "src", src_object);
+  const BatchNormShape shape = checked_shape(op, src);
+  const Array weight = Array::optional(op, "weight", weight_object);
+  const Array bias = Array::optional(op, "bias", bias_object);
+  const Array running_mean(op, "running_mean", running_mean_object);
+  const Array running_var(op, "running_var", running_var_object);
+  for (const Array* values : {&weight, &bias, &running_mean, &running_var}) {
+    check_per_channel(op, src, *values);
+  }
+  const double eps = checked_eps(op, eps_object, false);
+  Result dst = Result::like(op, src);
+  Result mean(op, src.dtype(), {shape.c}), rstd(op, src.dtype(), {shape.c});
+  with_type(src.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const KernelScope scope(2 * src.size());
+    runtime::kernels<T>().batch_norm->eval(
+        scope.run(), shape, src.data<T>(), weight.data<T>(), bias.data<T>(), running_mean.data<T>(),
+        running_var.data<T>(), eps, dst.data<T>(), mean.data<T>(), rstd.data<T>());
+  });
+  return py::make_tuple(dst.release(), mean.release(), rstd.release());
+}
+
+py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
+                              py::handle mean_object, py::handle rstd_object,
+                              py::handle diff_dst_object, bool training, bool need_src,
+                              bool need_weight, bool need_bias) {
+  const char* op = "batch_norm_backward";
+  const Array src(op, "src", src_object);
+  const BatchNormShape shape = checked_shape(op, src);
+  const Array weight = Array::optional(op, "weight", weight_object);
+  const Array mean(op, "mean", mean_object);
+  const Array rstd(op, "rstd", rstd_object);
+  const Array diff_dst(op, "diff_dst", diff_dst_object);
+  for (const Array* values : {&weight, &mean, &rstd}) check_per_channel(op, src, *values);
+  check_same_dtype(op, src, diff_dst);
+  check_shape(op, diff_dst, src.dims(), "as src");
+  Result diff_src, diff_weight, diff_bias;
+  if (need_src) diff_src = Result::like(op, src);
+  if (need_weight) diff_weight = Result(op, src.dtype(), {shape.c});
+  if (need_bias) diff_bias = Result(op, src.dtype(), {shape.c});
+  with_type(src.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const KernelScope scope(4 * src.size());
+    runtime::kernels<T>().batch_norm->backward(scope.run(), shape, src.data<T>(), weight.data<T>(),
+                                               mean.data<T>(), rstd.data<T>(), diff_dst.data<T>(),
+                                               training, diff_src.data<T>(), diff_weight.data<T>(),
+                                               diff_bias.data<T>());
+  });
+  return py::make_tuple(diff_src.release(), diff_weight.release(), diff_bias.release());
+}
+
+}  // namespace
+
+void bind_batch_norm(py::module_& m) {
+  m.def("batch_norm_train", &batch_norm_train, py::arg("src"), py::arg("weight"), py::arg("bias"),
+        py::arg("running_mean"), py::arg("running_var"), py::arg("momentum"), py::arg("eps"));
+  m.def("batch_norm_eval", &batch_norm_eval, py::arg("src"), py::arg("weight"), py::arg("bias"),
+        py::arg("running_mean"), py::arg("running_var"), py::arg("eps"));
+  m.def("batch_norm_backward", &batch_norm_backward, py::arg("src"), py::arg("weight"),
+        py::arg("mean"), py::arg("rstd"), py::arg("diff_dst"), py::arg("training"),
+        py::arg("need_src"), py::arg("need_weight"), py::arg("need_bias"));
+}
+
+}  // namespace rushlight::bindings

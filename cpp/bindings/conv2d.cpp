@@ -1,0 +1,156 @@
+#include "bindings/arguments.h"
+#include "bindings/arrays.h"
+#include "bindings/families.h"
+#include "bindings/windows.h"
+
+namespace rushlight::bindings {
+namespace {
+
+struct Settings {
+  Pair stride, padding, dilation;
+  int64_t groups;
+
+  Settings(const char* op, py::handle stride_object, py::handle padding_object,
+           py::handle dilation_object, py::handle groups_object)
+      : stride(pair(op, "stride", stride_object, 1)),
+        padding(pair(op, "padding", padding_object, 0)),
+        dilation(pair(op, "dilation", dilation_object, 1)),
+        groups(integer(op, "groups", groups_object)) {
+    if (groups < 1) {
+      raise_value(std::string(op) + ": groups must be at least 1, got " + std::to_string(groups));
+    }
+  }
+};
+
+void check_channels(const char* op, const Array& src, const Array& weight, int64_t groups) {
+  const int64_t ic = src.dim(1), oc = weight.dim(0);
+  if (oc % groups != 0) {
+    raise_value(std::string(op) + ": weight has " + std::to_string(oc) +
+                " output channels, which groups=" + std::to_string(groups) + " does not divide");
+  }
+  if (ic % groups != 0 || weight.dim(1) != ic / groups) {
+    raise_value(std::string(op) + ": weight has " + std::to_string(weight.dim(1)) +
+                " input channels per group, but input has " + std::to_string(ic) +
+                " channels and groups=" + std::to_string(groups));
+  }
+}
+
+Conv2dShape checked_shape(const char* op, const Array& src, const Array& weight,
+                          const Settings& set) {
+  if (src.ndim() != 4 || weight.ndim() != 4) {
+    raise_value(std::string(op) + ": src and weight must have 4 dimensions, got shapes " +
+                src.shape_text() + " and " + weight.shape_text());
+  }
+  check_channels(op, src, weight, set.groups);
+  const int64_t kh = weight.dim(2), kw = weight.dim(3);
+  if (kh < 1 || kw < 1) {
+    raise_value(std::string(op) + ": the kernel must be at least 1 x 1, got weight of shape " +
+                weight.shape_text());
+  }
+  const int64_t ih = src.dim(2), iw = src.dim(3);
+  const Window rows{ih, kh, set.stride.h, set.padding.h, set.dilation.h};
+  const Window cols{iw, kw, set.stride.w, set.padding.w, set.dilation.w};
+  const int64_t oh = window_count(op, "height", rows), ow = window_count(op, "width", cols);
+  return {src.dim(0),
+          src.dim(1),
+          ih,
+          iw,
+          weight.dim(0),
+          oh,
+          ow,
+          kh,
+          kw,
+          set.stride.h,
+          set.stride.w,
+          set.padding.h,
+          set.padding.w,
+          set.dilation.h,
+          set.dilation.w,
+          set.groups};
+}
+
+int64_t work_of_conv2d(const Conv2dShape& s) {
+  return work_of({s.n, s.oc, s.oh, s.ow, s.ic / s.groups, s.kh, s.kw});
+}
+
+py::object conv2d(py::handle src_object, py::handle weight_object, py::handle bias_object,
+                  py::handle stride, py::handle padding, py::handle dilation, py::handle groups) {
+  const char* op = "conv2d";
+  const Array src(op, "src", src_object);
+  const Array weight(op, "weight", weight_object);
+  const Array bias = Array::optional(op, "bias", bias_object);
+  check_same_dtype(op, src, weight);
+  check_same_dtype(op, src, bias);
+  const Conv2dShape shape =
+      checked_shape(op, src, weight, Settings(op, stride, padding, dilation, groups));
+  check_shape(op, bias, {shape.oc}, "as weight has output channels");
+  Result dst(op, src.dtype(), {shape.n, shape.oc, shape.oh, shape.ow});
+  with_type(src.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const auto& kernels = *runtime::kernels<T>().conv2d;
+    KernelScope scope(work_of_conv2d(shape));
+    const Run& run = scope.with_workspace(op, kernels.forward_workspace(shape, scope.slots()));
+    kernels.forward(run, shape, src.data<T>(), weight.data<T>(), bias.data<T>(), dst.data<T>());
+  });
+  return dst.release();
+}
+
+struct Gradients {
+  Result src, weight, bias;
+};
+
+template <class T>
+void run_backward(const char* op, const Conv2dShape& shape, const Array& src, const Array& weight,
+                  const Array& diff_dst, Gradients& diff) {
+  const auto& kernels = *runtime::kernels<T>().conv2d;
+  const T* from = diff_dst.data<T>();
+  if (diff.src.data<T>() != nullptr) {
+    KernelScope scope(work_of_conv2d(shape));
+    const Run& run = scope.with_workspace(op, kernels.backward_src_workspace(shape, scope.slots()));
+    kernels.backward_src(run, shape, weight.data<T>(), from, diff.src.data<T>());
+  }
+  if (diff.weight.data<T>() != nullptr) {
+    KernelScope scope(work_of_conv2d(shape));
+    const int64_t bytes = kernels.backward_weight_workspace(shape, scope.slots());
+    kernels.backward_weight(scope.with_workspace(op, bytes), shape, src.data<T>(), from,
+                            diff.weight.data<T>());
+  }
+  if (diff.bias.data<T>() != nullptr) {
+    const KernelScope scope(diff_dst.size());
+    kernels.backward_bias(scope.run(), shape, from, diff.bias.data<T>());
+  }
+}
+
+py::tuple conv2d_backward(py::handle src_object, py::handle weight_object,
+                          py::handle diff_dst_object, py::handle stride, py::handle padding,
+                          py::handle dilation, py::handle groups, bool need_src, bool need_weight,
+                          bool need_bias) {
+  const char* op = "conv2d_backward";
+  const Array src(op, "src", src_object);
+  const Array weight(op, "weight", weight_object);
+  const Array diff_dst(op, "diff_dst", diff_dst_object);
+  check_same_dtype(op, src, weight);
+  check_same_dtype(op, src, diff_dst);
+  const Conv2dShape shape =
+      checked_shape(op, src, weight, Settings(op, stride, padding, dilation, groups));
+  check_shape(op, diff_dst, {shape.n, shape.oc, shape.oh, shape.ow}, "from src and weight");
+  Gradients diff;
+  if (need_src) diff.src = Result::like(op, src);
+  if (need_weight) diff.weight = Result::like(op, weight);
+  if (need_bias) diff.bias = Result(op, src.dtype(), {shape.oc});
+  with_type(src.dtype(),
+            [&](auto t) { run_backward<decltype(t)>(op, shape, src, weight, diff_dst, diff); });
+  return py::make_tuple(diff.src.release(), diff.weight.release(), diff.bias.release());
+}
+
+}  // namespace
+
+void bind_conv2d(py::module_& m) {
+  m.def("conv2d", &conv2d, py::arg("src"), py::arg("weight"), py::arg("bias"), py::arg("stride"),
+        py::arg("padding"), py::arg("dilation"), py::arg("groups"));
+  m.def("conv2d_backward", &conv2d_backward, py::arg("src"), py::arg("weight"), py::arg("diff_dst"),
+        py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
+        py::arg("need_src"), py::arg("need_weight"), py::arg("need_bias"));
+}
+
+}  // namespace rushlight::bindings

@@ -1,0 +1,25 @@
+#include <pybind11/pybind11.h>
+
+#include "bindings/families.h"
+#include "runtime/buffer_pool.h"
+#include "runtime/dispatch.h"
+#include "runtime/thread_pool.h"
+
+PYBIND11_MODULE(_core, m) {
+  namespace bindings = rushlight::bindings;
+  namespace runtime = rushlight::runtime;
+  m.doc() = "C++ kernels of Rushlight.";
+  // What these throw becomes an ImportError.
+  runtime::choose_isa_at_import();
+  runtime::configure_threads_at_import();
+  runtime::configure_pool_at_import();
+  bindings::bind_batch_norm(m);
+  bindings::bind_config(m);
+  bindings::bind_conv2d(m);
+  bindings::bind_linear(m);
+  bindings::bind_loss(m);
+  bindings::bind_matmul(m);
+  bindings::bind_optim(m);
+  bindings::bind_pooling(m);
+  bindings::bind_relu(m);
+}

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/parallel.h"
+
+namespace rushlight {
+
+// src [n, c, spatial].
+struct BatchNormShape {
+  int64_t n, c, spatial;
+};
+
+// weight and bias may be null: 1 and 0. mean and rstd hold c elements.
+template <class T>
+struct BatchNormKernels {
+  // running_mean and running_var may be null; they stay as they are if src is empty.
+  void (*train)(const Run& run, const BatchNormShape& shape, const T* src, const T* weight,
+                const T* bias, T* running_mean, T* running_var, double momentum, double eps, T* dst,
+                T* mean, T* rstd);
+  void (*eval)(const Run& run, const BatchNormShape& shape, const T* src, const T* weight,
+               const T* bias, const T* running_mean, const T* running_var, double eps, T* dst,
+               T* mean, T* rstd);
+  // Each diff_* may be null: not wanted. `training` tells whether mean and rstd depend on src.
+  void (*backward)(const Run& run, const BatchNormShape& shape, const T* src, const T* weight,
+                   const T* mean, const T* rstd, const T* diff_dst, bool training, T* diff_src,
+                   T* diff_weight, T* diff_bias);
+};
+
+}  // namespace rushlight

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/parallel.h"
+
+namespace rushlight {
+
+// src [n, ic, ih, iw], weight [oc, ic / groups, kh, kw], dst [n, oc, oh, ow].
+struct Conv2dShape {
+  int64_t n, ic, ih, iw;
+  int64_t oc, oh, ow;
+  int64_t kh, kw;
+  int64_t stride_h, stride_w;
+  int64_t padding_h, padding_w;
+  int64_t dilation_h, dilation_w;
+  int64_t groups;
+};
+
+template <class T>
+struct Conv2dKernels {
+  int64_t (*forward_workspace)(const Conv2dShape& shape, int slots);  // bytes
+  void (*forward)(const Run& run, const Conv2dShape& shape, const T* src, const T* weight,
+                  const T* bias, T* dst);
+  int64_t (*backward_src_workspace)(const Conv2dShape& shape, int slots);  // bytes
+  void (*backward_src)(const Run& run, const Conv2dShape& shape, const T* weight, const T* diff_dst,
+                       T* diff_src);
+  int64_t (*backward_weight_workspace)(const Conv2dShape& shape, int slots);  // bytes
+  void (*backward_weight)(const Run& run, const Conv2dShape& shape, const T* src, const T* diff_dst,
+                          T* diff_weight);
+  void (*backward_bias)(const Run& run, const Conv2dShape& shape, const T* diff_dst, T* diff_bias);
+};
+
+}  // namespace rushlight

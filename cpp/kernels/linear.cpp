@@ -1,0 +1,146 @@
+#include "kernels/linear.h"
+
+#include "kernels/family.h"
+#include "kernels/gemm.h"
+#include "kernels/reduce.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+namespace {
+
+// Up to this many rows, packing the weight would cost more than it saves.
+constexpr int64_t kFewRows = 3;
+constexpr int kDotWidth = 4;  // outputs computed at once by the row-dot kernel
+
+template <class T>
+struct LinearOperands {
+  MatrixPacker<T> a_packer, b_packer;
+  Output<T> output;
+
+  MatrixPacker<T> a(int64_t) const { return a_packer; }
+  int64_t a_index(int64_t) const { return 0; }
+  MatrixPacker<T> b(int64_t) const { return b_packer; }
+  Output<T> out(int64_t) const { return output; }
+};
+
+// dst[o] = dot(src, weight row o) for kDotWidth neighbouring rows.
+template <class T>
+void dot_rows(const T* src, const T* weight, int64_t ic, T* dst) {
+  using V = Native<T>;
+  V acc[kDotWidth][2] = {};
+  int64_t k = 0;
+  for (; k + 2 * V::lanes <= ic; k += 2 * V::lanes) {
+    const V x0 = V::load(src + k), x1 = V::load(src + k + V::lanes);
+#pragma GCC unroll 4
+    for (int o = 0; o < kDotWidth; ++o) {
+      acc[o][0] = fma(x0, V::load(weight + o * ic + k), acc[o][0]);
+      acc[o][1] = fma(x1, V::load(weight + o * ic + k + V::lanes), acc[o][1]);
+    }
+  }
+  for (; k < ic; k += V::lanes) {
+    const int64_t count = smaller(V::lanes, ic - k);
+    const bool whole = count == V::lanes;
+    const V x = whole ? V::load(src + k) : V::load_partial(src + k, count);
+#pragma GCC unroll 4
+    for (int o = 0; o < kDotWidth; ++o) {
+      const T* w = weight + o * ic + k;
+      acc[o][0] = fma(x, whole ? V::load(w) : V::load_partial(w, count), acc[o][0]);
+    }
+  }
+  for (int o = 0; o < kDotWidth; ++o) dst[o] = sum(acc[o][0] + acc[o][1]);
+}
+
+template <class T>
+T dot(const T* x, const T* y, int64_t n) {
+  using V = Native<T>;
+  V acc = V::zero();
+  int64_t k = 0;
+  for (; k + V::lanes <= n; k += V::lanes) acc = fma(V::load(x + k), V::load(y + k), acc);
+  if (k < n) acc = fma(V::load_partial(x + k, n - k), V::load_partial(y + k, n - k), acc);
+  return sum(acc);
+}
+
+template <class T>
+void forward_few_rows(const Run& run, const LinearShape& s, const T* src, const T* weight,
+                      const T* bias, T* dst) {
+  constexpr int64_t step = 8 * kDotWidth;
+  parallel(run, ceil_div(s.oc, step), [&](int64_t block, int) {
+    const int64_t end = smaller(s.oc, (block + 1) * step);
+    for (int64_t o = block * step; o < end; o += kDotWidth) {
+      const int64_t count = smaller(kDotWidth, end - o);
+      for (int64_t r = 0; r < s.rows; ++r) {
+        const T* x = src + r * s.ic;
+        T* y = dst + r * s.oc + o;
+        if (count == kDotWidth) {
+          dot_rows(x, weight + o * s.ic, s.ic, y);
+        } else {
+          for (int64_t i = 0; i < count; ++i) y[i] = dot(x, weight + (o + i) * s.ic, s.ic);
+        }
+        if (bias == nullptr) continue;
+        for (int64_t i = 0; i < count; ++i) y[i] += bias[o + i];
+      }
+    }
+  });
+}
+
+GemmShape forward_gemm(const LinearShape& s) {
+  return {1, 1, s.rows, s.oc, s.ic};
+}
+GemmShape src_gemm(const LinearShape& s) {
+  return {1, 1, s.rows, s.ic, s.oc};
+}
+GemmShape weight_gemm(const LinearShape& s) {
+  return {1, 1, s.oc, s.ic, s.rows};
+}
+
+template <class T>
+int64_t linear_forward_workspace(const LinearShape& s, int slots) {
+  return s.rows <= kFewRows ? 0 : gemm_workspace<T>(forward_gemm(s), slots);
+}
+
+template <class T>
+void linear_forward(const Run& run, const LinearShape& s, const T* src, const T* weight,
+                    const T* bias, T* dst) {
+  if (s.rows <= kFewRows) return forward_few_rows(run, s, src, weight, bias, dst);
+  gemm<T>(
+      run, forward_gemm(s),
+      LinearOperands<T>{{src, s.ic, 1}, {weight, s.ic, 1}, {dst, s.oc, false, {nullptr, bias}}});
+}
+
+template <class T>
+int64_t linear_backward_workspace(const LinearShape& s, int slots) {
+  return larger(gemm_workspace<T>(src_gemm(s), slots), gemm_workspace<T>(weight_gemm(s), slots));
+}
+
+// diff_src = diff_dst * weight
+template <class T>
+void linear_backward_src(const Run& run, const LinearShape& s, const T* weight, const T* diff_dst,
+                         T* diff_src) {
+  gemm<T>(run, src_gemm(s),
+          LinearOperands<T>{{diff_dst, s.oc, 1}, {weight, 1, s.ic}, {diff_src, s.ic, false, {}}});
+}
+
+// diff_weight = diff_dst^T * src
+template <class T>
+void linear_backward_weight(const Run& run, const LinearShape& s, const T* src, const T* diff_dst,
+                            T* diff_weight) {
+  gemm<T>(run, weight_gemm(s),
+          LinearOperands<T>{{diff_dst, 1, s.oc}, {src, 1, s.ic}, {diff_weight, s.ic, false, {}}});
+}
+
+template <class T>
+void linear_backward_bias(const Run& run, const LinearShape& s, const T* diff_dst, T* diff_bias) {
+  constexpr int columns = 64;
+  parallel(run, ceil_div(s.oc, columns), [&](int64_t block, int) {
+    const int64_t o = block * columns;
+    const int count = static_cast<int>(smaller(columns, s.oc - o));
+    sum_columns<T, columns>(diff_dst + o, s.rows, s.oc, count, diff_bias + o);
+  });
+}
+
+}  // namespace
+
+RUSHLIGHT_DEFINE_FAMILY(LinearKernels, linear, linear_forward_workspace<T>, linear_forward<T>,
+                        linear_backward_workspace<T>, linear_backward_src<T>,
+                        linear_backward_weight<T>, linear_backward_bias<T>)
+
+}  // namespace rushlight::RUSHLIGHT_ISA

@@ -1,0 +1,76 @@
+// Packers bring operands into panels. A packer is a small functor; panels are WIDTH wide, `outer`
+// runs along the width (rows of A, columns of B) and k along the reduction:
+//
+//   template <int WIDTH> void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc)
+//   const
+//
+// fills panel[k][w] with element (outer + w, k0 + k) for w < count and with zeros up to WIDTH.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#include "simd/vec.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+
+template <class T>
+RUSHLIGHT_INLINE void copy_run(T* to, const T* from, int64_t count) {
+  using V = Native<T>;
+  int64_t i = 0;
+  for (; i + V::lanes <= count; i += V::lanes) V::load(from + i).store(to + i);
+  if (i < count) V::copy_partial(to + i, from + i, count - i);
+}
+
+template <class T>
+RUSHLIGHT_INLINE void zero_run(T* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = 0;
+}
+
+template <int WIDTH, class T>
+inline void zero_columns(T* panel, int64_t from, int64_t kc) {
+  if (from == WIDTH) return;
+  for (int64_t k = 0; k < kc; ++k) zero_run(panel + k * WIDTH + from, WIDTH - from);
+}
+
+// A matrix with any two strides: transposed and sliced views need no copy of their own.
+template <class T>
+struct MatrixPacker {
+  const T* data;
+  int64_t outer_stride;
+  int64_t k_stride;
+
+  template <int WIDTH>
+  void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc) const {
+    const T* from = data + outer * outer_stride + k0 * k_stride;
+    if (outer_stride == 1) {
+      pack_rows<WIDTH>(panel, from, count, kc);
+    } else if (count == WIDTH) {
+      pack_strided<WIDTH>(panel, from, WIDTH, kc);
+    } else {
+      pack_strided<WIDTH>(panel, from, count, kc);
+      zero_columns<WIDTH>(panel, count, kc);
+    }
+  }
+
+ private:
+  template <int WIDTH>
+  void pack_rows(T* panel, const T* from, int count, int64_t kc) const {
+    if (count == WIDTH) {
+      for (int64_t k = 0; k < kc; ++k)
+        memcpy(panel + k * WIDTH, from + k * k_stride, sizeof(T) * WIDTH);
+      return;
+    }
+    for (int64_t k = 0; k < kc; ++k) copy_run(panel + k * WIDTH, from + k * k_stride, count);
+    zero_columns<WIDTH>(panel, count, kc);
+  }
+
+  template <int WIDTH>
+  RUSHLIGHT_INLINE void pack_strided(T* panel, const T* from, int count, int64_t kc) const {
+    for (int64_t k = 0; k < kc; ++k) {
+      for (int w = 0; w < count; ++w) panel[k * WIDTH + w] = from[w * outer_stride + k * k_stride];
+    }
+  }
+};
+
+}  // namespace rushlight::RUSHLIGHT_ISA

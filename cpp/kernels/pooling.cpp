@@ -1,0 +1,216 @@
+#include "kernels/pooling.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/family.h"
+#include "kernels/reduce.h"
+#include "simd/vec.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+namespace {
+
+// The taps of one window along one axis: begin, begin + step, ... below end, all inside the input.
+struct Taps {
+  int64_t begin, end, step;
+  int64_t padded;  // elements that the window covers, padding included
+};
+
+struct Axis {
+  int64_t size, kernel, stride, padding, dilation;
+
+  Taps taps(int64_t o) const {
+    const int64_t start = o * stride - padding;
+    const int64_t stop = start + (kernel - 1) * dilation + 1;
+    // The average counts padding, but not what ceil_mode reaches beyond it.
+    const int64_t padded = (stop < size + padding ? stop : size + padding) - start;
+    const int64_t skipped = start < 0 ? (-start - 1) / dilation + 1 : 0;
+    return {start + skipped * dilation, stop < size ? stop : size, dilation, padded};
+  }
+};
+
+struct AdaptiveAxis {
+  int64_t size, out;
+
+  Taps taps(int64_t o) const {
+    const int64_t begin = o * size / out;
+    const int64_t end = ((o + 1) * size + out - 1) / out;
+    return {begin, end, 1, end - begin};
+  }
+};
+
+template <class AxisType>
+struct Windows {
+  AxisType rows, cols;
+};
+
+Windows<Axis> fixed_windows(const PoolShape& s) {
+  return {{s.ih, s.kh, s.stride_h, s.padding_h, s.dilation_h},
+          {s.iw, s.kw, s.stride_w, s.padding_w, s.dilation_w}};
+}
+Windows<AdaptiveAxis> adaptive_windows(const PoolShape& s) {
+  return {{s.ih, s.oh}, {s.iw, s.ow}};
+}
+
+// Calls body(plane) in parallel, several small planes to a task.
+template <class Body>
+void for_each_plane(const Run& run, const PoolShape& s, const Body& body) {
+  constexpr int64_t task_size = 8192;
+  const int64_t plane = s.ih * s.iw + s.oh * s.ow;
+  const int64_t step = plane >= task_size || plane == 0 ? 1 : task_size / plane;
+  parallel(run, (s.planes + step - 1) / step, [&](int64_t task, int) {
+    const int64_t end = (task + 1) * step < s.planes ? (task + 1) * step : s.planes;
+    for (int64_t p = task * step; p < end; ++p) body(p);
+  });
+}
+
+// Calls body(position in the output plane, row taps, column taps).
+template <class AxisType, class Body>
+RUSHLIGHT_INLINE void for_each_window(const PoolShape& s, const Windows<AxisType>& windows,
+                                      const Body& body) {
+  for (int64_t oy = 0; oy < s.oh; ++oy) {
+    const Taps y = windows.rows.taps(oy);
+    for (int64_t ox = 0; ox < s.ow; ++ox) body(oy * s.ow + ox, y, windows.cols.taps(ox));
+  }
+}
+
+template <class T, class AxisType>
+void max_planes(const Run& run, const PoolShape& s, const Windows<AxisType>& windows, const T* src,
+                T* dst, int64_t* indices) {
+  for_each_plane(run, s, [&](int64_t plane) {
+    const T* from = src + plane * s.ih * s.iw;
+    T* to = dst + plane * s.oh * s.ow;
+    int64_t* index = indices + plane * s.oh * s.ow;
+    for_each_window(s, windows, [&](int64_t at, const Taps& ys, const Taps& xs) {
+      T best = static_cast<T>(-INFINITY);
+      const bool empty = ys.begin >= ys.end || xs.begin >= xs.end;
+      int64_t where = empty ? -1 : ys.begin * s.iw + xs.begin;
+      for (int64_t y = ys.begin; y < ys.end; y += ys.step) {
+        for (int64_t x = xs.begin; x < xs.end; x += xs.step) {
+          const T value = from[y * s.iw + x];
+          if (!(value > best) && value == value) continue;  // a NaN always wins
+          best = value;
+          where = y * s.iw + x;
+        }
+      }
+      to[at] = best;
+      index[at] = where;
+    });
+  });
+}
+
+template <class T>
+void max_pool(const Run& run, const PoolShape& s, const T* src, T* dst, int64_t* indices) {
+  max_planes(run, s, fixed_windows(s), src, dst, indices);
+}
+
+template <class T>
+void adaptive_max_pool(const Run& run, const PoolShape& s, const T* src, T* dst, int64_t* indices) {
+  max_planes(run, s, adaptive_windows(s), src, dst, indices);
+}
+
+int64_t first_bad_index(const PoolShape& s, const int64_t* indices) {
+  const int64_t plane = s.ih * s.iw;
+  for (int64_t i = 0; i < s.planes * s.oh * s.ow; ++i) {
+    if (indices[i] < -1 || indices[i] >= plane) return i;
+  }
+  return -1;
+}
+
+template <class T>
+int64_t max_pool_backward(const Run& run, const PoolShape& s, const T* diff_dst,
+                          const int64_t* indices, T* diff_src) {
+  // Indices come from the caller: checked before anything is written through them.
+  const int64_t bad = first_bad_index(s, indices);
+  if (bad >= 0) return bad;
+  for_each_plane(run, s, [&](int64_t plane) {
+    T* to = diff_src + plane * s.ih * s.iw;
+    const T* from = diff_dst + plane * s.oh * s.ow;
+    const int64_t* index = indices + plane * s.oh * s.ow;
+    memset(to, 0, sizeof(T) * static_cast<size_t>(s.ih * s.iw));
+    for (int64_t i = 0; i < s.oh * s.ow; ++i) {
+      if (index[i] >= 0) to[index[i]] += from[i];
+    }
+  });
+  return -1;
+}
+
+double divisor_of(const PoolShape& s, const Taps& y, const Taps& x) {
+  if (s.divisor != 0) return static_cast<double>(s.divisor);
+  if (s.count_include_pad) return static_cast<double>(y.padded) * static_cast<double>(x.padded);
+  return static_cast<double>(y.end - y.begin) * static_cast<double>(x.end - x.begin);
+}
+
+template <class T>
+RUSHLIGHT_INLINE T window_sum(const T* from, int64_t iw, const Taps& ys, const Taps& xs) {
+  const int64_t width = xs.end - xs.begin;
+  T total = 0;
+  for (int64_t y = ys.begin; y < ys.end; ++y) {
+    const T* row = from + y * iw;
+    if (width >= Native<T>::lanes) {
+      total += sum_run(row + xs.begin, width);
+    } else {
+      for (int64_t x = xs.begin; x < xs.end; ++x) total += row[x];
+    }
+  }
+  return total;
+}
+
+template <class T, class AxisType>
+void avg_planes(const Run& run, const PoolShape& s, const Windows<AxisType>& windows, const T* src,
+                T* dst) {
+  for_each_plane(run, s, [&](int64_t plane) {
+    const T* from = src + plane * s.ih * s.iw;
+    T* to = dst + plane * s.oh * s.ow;
+    for_each_window(s, windows, [&](int64_t at, const Taps& y, const Taps& x) {
+      const bool empty = y.begin >= y.end || x.begin >= x.end;
+      to[at] = empty ? T{0} : window_sum(from, s.iw, y, x) / static_cast<T>(divisor_of(s, y, x));
+    });
+  });
+}
+
+template <class T, class AxisType>
+void avg_planes_backward(const Run& run, const PoolShape& s, const Windows<AxisType>& windows,
+                         const T* diff_dst, T* diff_src) {
+  for_each_plane(run, s, [&](int64_t plane) {
+    T* to = diff_src + plane * s.ih * s.iw;
+    const T* from = diff_dst + plane * s.oh * s.ow;
+    memset(to, 0, sizeof(T) * static_cast<size_t>(s.ih * s.iw));
+    for_each_window(s, windows, [&](int64_t at, const Taps& ys, const Taps& xs) {
+      if (ys.begin >= ys.end || xs.begin >= xs.end) return;
+      const T diff = from[at] / static_cast<T>(divisor_of(s, ys, xs));
+      for (int64_t y = ys.begin; y < ys.end; ++y) {
+        for (int64_t x = xs.begin; x < xs.end; ++x) to[y * s.iw + x] += diff;
+      }
+    });
+  });
+}
+
+template <class T>
+void avg_pool(const Run& run, const PoolShape& s, const T* src, T* dst) {
+  avg_planes(run, s, fixed_windows(s), src, dst);
+}
+
+template <class T>
+void avg_pool_backward(const Run& run, const PoolShape& s, const T* diff_dst, T* diff_src) {
+  avg_planes_backward(run, s, fixed_windows(s), diff_dst, diff_src);
+}
+
+template <class T>
+void adaptive_avg_pool(const Run& run, const PoolShape& s, const T* src, T* dst) {
+  avg_planes(run, s, adaptive_windows(s), src, dst);
+}
+
+template <class T>
+void adaptive_avg_pool_backward(const Run& run, const PoolShape& s, const T* diff_dst,
+                                T* diff_src) {
+  avg_planes_backward(run, s, adaptive_windows(s), diff_dst, diff_src);
+}
+
+}  // namespace
+
+RUSHLIGHT_DEFINE_FAMILY(PoolingKernels, pooling, max_pool<T>, adaptive_max_pool<T>,
+                        max_pool_backward<T>, avg_pool<T>, avg_pool_backward<T>,
+                        adaptive_avg_pool<T>, adaptive_avg_pool_backward<T>)
+
+}  // namespace rushlight::RUSHLIGHT_ISA

@@ -1,0 +1,33 @@
+#include "kernels/relu.h"
+
+#include "kernels/family.h"
+#include "simd/vec.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+namespace {
+
+template <class T>
+void relu_forward(const Run& run, int64_t n, const T* src, T* dst) {
+  parallel_elements(run, n, [&](int64_t begin, int64_t end) {
+    for_each_vector<T>(begin, end, [&](auto v, int64_t i) {
+      using V = decltype(v);
+      relu(V::load(src + i)).store(dst + i);
+    });
+  });
+}
+
+template <class T>
+void relu_backward(const Run& run, int64_t n, const T* dst, const T* diff_dst, T* diff_src) {
+  parallel_elements(run, n, [&](int64_t begin, int64_t end) {
+    for_each_vector<T>(begin, end, [&](auto v, int64_t i) {
+      using V = decltype(v);
+      keep_where_positive(V::load(dst + i), V::load(diff_dst + i)).store(diff_src + i);
+    });
+  });
+}
+
+}  // namespace
+
+RUSHLIGHT_DEFINE_FAMILY(ReluKernels, relu, relu_forward<T>, relu_backward<T>)
+
+}  // namespace rushlight::RUSHLIGHT_ISA

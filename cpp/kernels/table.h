@@ -1,0 +1,57 @@
+// The table of kernels: one object per instruction set, read by the runtime and the bindings.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/batch_norm.h"
+#include "kernels/conv2d.h"
+#include "kernels/linear.h"
+#include "kernels/log_softmax.h"
+#include "kernels/matmul.h"
+#include "kernels/nll_loss.h"
+#include "kernels/optim.h"
+#include "kernels/pooling.h"
+#include "kernels/relu.h"
+
+// One line per family of operations: the struct of function pointers and its name in the table.
+#define RUSHLIGHT_FAMILIES(X)       \
+  X(BatchNormKernels, batch_norm)   \
+  X(Conv2dKernels, conv2d)          \
+  X(LinearKernels, linear)          \
+  X(LogSoftmaxKernels, log_softmax) \
+  X(MatmulKernels, matmul)          \
+  X(NllLossKernels, nll_loss)       \
+  X(OptimKernels, optim)            \
+  X(PoolingKernels, pooling)        \
+  X(ReluKernels, relu)
+
+namespace rushlight {
+
+// Instructions that a table was compiled with, as its own compiler flags say.
+enum Feature : uint32_t {
+  kFeatureAvx2 = 1u << 0,
+  kFeatureFma = 1u << 1,
+  kFeatureAvx512 = 1u << 2,  // F, DQ, BW and VL together
+  kFeatureSse3To42 = 1u << 3,
+  kFeatureNeon = 1u << 4,
+};
+
+template <class T>
+struct Kernels {
+#define RUSHLIGHT_MEMBER(Family, name) const Family<T>* name;
+  RUSHLIGHT_FAMILIES(RUSHLIGHT_MEMBER)
+#undef RUSHLIGHT_MEMBER
+};
+
+struct KernelTable {
+  const char* name;
+  const char* macros;  // instruction set macros that the compiler had set
+  uint32_t features;   // what a machine must have to run this table
+  int vector_bytes;
+  bool fma;
+  bool test_only;  // chosen by name only
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+}  // namespace rushlight

@@ -1,0 +1,152 @@
+#include "runtime/buffer_pool.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <limits>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "runtime/environment.h"
+#include "runtime/limits.h"
+
+namespace rushlight::runtime {
+namespace {
+
+// Stands in the 64 bytes before every block; links the free blocks of one size class.
+struct alignas(kAlignment) Header {
+  Header* next;
+  int64_t bytes;
+  int size_class;
+};
+static_assert(sizeof(Header) == kAlignment);
+
+constexpr int kMinShift = 6;  // the smallest block holds 64 bytes
+constexpr int kSteps = 4;     // classes per power of two: at most a quarter is wasted
+constexpr int kMaxShift = 48;
+constexpr int kClasses = (kMaxShift - kMinShift) * kSteps;
+
+// Class c holds blocks of (4 + c % 4) * 2^(c / 4 + 4) bytes.
+int64_t class_bytes(int size_class) {
+  return int64_t{kSteps + size_class % kSteps} << (size_class / kSteps + kMinShift - 2);
+}
+
+int class_of(int64_t bytes) {
+  if (bytes <= (int64_t{1} << kMinShift)) return 0;
+  const auto last = static_cast<uint64_t>(bytes - 1);
+  const int shift = std::bit_width(last) - 1;
+  const int step = static_cast<int>(last >> (shift - 2)) - kSteps;
+  return (shift - kMinShift) * kSteps + step + 1;
+}
+
+class BufferPool {
+ public:
+  void* allocate(int64_t bytes) noexcept {
+    if (bytes < 0 || bytes >= (int64_t{1} << (kMaxShift - 1))) return nullptr;
+    const int size_class = class_of(bytes);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (Header* header = free_[size_class]) {
+        free_[size_class] = header->next;
+        stats_.cached -= header->bytes;
+        stats_.in_use += header->bytes;
+        ++stats_.hits;
+        return header + 1;
+      }
+    }
+    return allocate_from_system(bytes, size_class);
+  }
+
+  void release(void* block) noexcept {
+    Header* header = static_cast<Header*>(block) - 1;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stats_.in_use -= header->bytes;
+      if (stats_.cached + header->bytes <= stats_.limit) {
+        stats_.cached += header->bytes;
+        header->next = free_[header->size_class];
+        free_[header->size_class] = header;
+        return;
+      }
+    }
+    std::free(header);
+  }
+
+  void empty() noexcept {
+    for (Header*& list : free_) {
+      Header* header = nullptr;
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        header = std::exchange(list, nullptr);
+        for (Header* h = header; h != nullptr; h = h->next) stats_.cached -= h->bytes;
+      }
+      while (header != nullptr) std::free(std::exchange(header, header->next));
+    }
+  }
+
+  PoolStats stats() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return stats_;
+  }
+
+  void set_limit(int64_t bytes) { stats_.limit = bytes; }
+
+  std::mutex& mutex() { return mutex_; }
+
+ private:
+  void* allocate_from_system(int64_t wanted, int size_class) noexcept {
+    // Without a cache a class has no use, and exact sizes let memory checkers see every overrun.
+    const int64_t bytes =
+        stats_.limit == 0 ? std::max<int64_t>(wanted, 1) : class_bytes(size_class);
+    const size_t total = sizeof(Header) + static_cast<size_t>(bytes);
+    void* memory = nullptr;
+    if (posix_memalign(&memory, kAlignment, total) != 0) {
+      empty();
+      if (posix_memalign(&memory, kAlignment, total) != 0) return nullptr;
+    }
+    auto* header = new (memory) Header{nullptr, bytes, size_class};
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stats_.in_use += bytes;
+    ++stats_.misses;
+    return header + 1;
+  }
+
+  std::mutex mutex_;
+  Header* free_[kClasses] = {};
+  PoolStats stats_{0, 0, std::numeric_limits<int64_t>::max(), 0, 0};
+};
+
+// Never freed: arrays may outlive the interpreter's last module.
+BufferPool& pool() {
+  static BufferPool* const instance = new BufferPool;
+  return *instance;
+}
+
+}  // namespace
+
+void* pool_allocate(int64_t bytes) noexcept {
+  return pool().allocate(bytes);
+}
+void pool_free(void* block) noexcept {
+  pool().release(block);
+}
+void pool_empty_cache() noexcept {
+  pool().empty();
+}
+PoolStats pool_stats() {
+  return pool().stats();
+}
+
+void configure_pool_at_import() {
+  constexpr int64_t most = std::numeric_limits<int64_t>::max();
+  const int64_t usual = std::min<int64_t>(usable_memory() / 4, int64_t{2} << 30);
+  pool().set_limit(environment_integer("RUSHLIGHT_POOL_LIMIT", 0, most).value_or(usual));
+  // A fork while another thread holds the lock would leave the child with a lock that nobody opens.
+  pthread_atfork([] { pool().mutex().lock(); }, [] { pool().mutex().unlock(); },
+                 [] { pool().mutex().unlock(); });
+}
+
+}  // namespace rushlight::runtime

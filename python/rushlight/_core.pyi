@@ -1,0 +1,181 @@
+"""C++ kernels. All arrays are float32 or float64 unless said; results are new, C-contiguous, 64-byte aligned."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy
+from numpy.typing import NDArray
+
+_Array: TypeAlias = NDArray[Any]
+_Indices: TypeAlias = NDArray[numpy.int64]
+_Pair: TypeAlias = tuple[int, int]
+_Gradients: TypeAlias = tuple[_Array | None, _Array | None, _Array | None]
+_Reduction: TypeAlias = Literal["none", "mean", "sum"]
+
+# config
+def isa() -> str: ...
+def isas() -> list[str]: ...
+def isa_probe() -> dict[str, object]: ...
+def set_isa(name: str) -> None: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
+def pool_stats() -> dict[str, int]: ...
+def empty_cache() -> None: ...
+def build_info() -> dict[str, str]: ...
+def empty(shape: Sequence[int], dtype: numpy.dtype[Any]) -> _Array: ...
+
+# relu
+def relu(src: _Array) -> _Array: ...
+def relu_(src: _Array) -> None: ...
+def relu_backward(dst: _Array, diff_dst: _Array) -> _Array: ...
+
+# matmul
+def matmul(a: _Array, b: _Array) -> _Array: ...
+
+# linear
+def linear(src: _Array, weight: _Array, bias: _Array | None) -> _Array: ...
+def linear_backward(
+    src: _Array,
+    weight: _Array,
+    diff_dst: _Array,
+    need_src: bool,
+    need_weight: bool,
+    need_bias: bool,
+) -> _Gradients: ...
+
+# conv2d
+def conv2d(
+    src: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+) -> _Array: ...
+def conv2d_backward(
+    src: _Array,
+    weight: _Array,
+    diff_dst: _Array,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    need_src: bool,
+    need_weight: bool,
+    need_bias: bool,
+) -> _Gradients: ...
+
+# batch_norm
+def batch_norm_train(
+    src: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    running_mean: _Array | None,
+    running_var: _Array | None,
+    momentum: float,
+    eps: float,
+) -> tuple[_Array, _Array, _Array]: ...
+def batch_norm_eval(
+    src: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    running_mean: _Array,
+    running_var: _Array,
+    eps: float,
+) -> tuple[_Array, _Array, _Array]: ...
+def batch_norm_backward(
+    src: _Array,
+    weight: _Array | None,
+    mean: _Array,
+    rstd: _Array,
+    diff_dst: _Array,
+    training: bool,
+    need_src: bool,
+    need_weight: bool,
+    need_bias: bool,
+) -> _Gradients: ...
+
+# pooling
+def max_pool2d(
+    src: _Array,
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    ceil_mode: bool,
+) -> tuple[_Array, _Indices]: ...
+def max_pool2d_backward(
+    diff_dst: _Array, indices: _Indices, src_shape: Sequence[int]
+) -> _Array: ...
+def avg_pool2d(
+    src: _Array,
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> _Array: ...
+def avg_pool2d_backward(
+    diff_dst: _Array,
+    src_shape: Sequence[int],
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> _Array: ...
+def adaptive_avg_pool2d(src: _Array, output_size: _Pair) -> _Array: ...
+def adaptive_avg_pool2d_backward(diff_dst: _Array, src_shape: Sequence[int]) -> _Array: ...
+def adaptive_max_pool2d(src: _Array, output_size: _Pair) -> tuple[_Array, _Indices]: ...
+
+# loss
+def log_softmax(src: _Array, dim: int) -> _Array: ...
+def log_softmax_backward(dst: _Array, diff_dst: _Array, dim: int) -> _Array: ...
+def nll_loss(
+    src: _Array,
+    target: _Indices,
+    weight: _Array | None,
+    ignore_index: int,
+    reduction: _Reduction,
+) -> tuple[_Array, float]: ...
+def nll_loss_backward(
+    diff_dst: _Array,
+    target: _Indices,
+    weight: _Array | None,
+    ignore_index: int,
+    reduction: _Reduction,
+    total_weight: float,
+    src_shape: Sequence[int],
+) -> _Array: ...
+
+# optim
+def sgd_step(
+    param: _Array,
+    grad: _Array,
+    momentum_buffer: _Array | None,
+    first_step: bool,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+) -> None: ...
+def adam_step(
+    param: _Array,
+    grad: _Array,
+    exp_avg: _Array,
+    exp_avg_sq: _Array,
+    max_exp_avg_sq: _Array | None,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+) -> None: ...
