@@ -1,0 +1,84 @@
+"""Checks of constructor arguments, shared by the layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rushlight.dtypes import dtype as DType
+from rushlight.ops._common import as_index
+from rushlight.ops.conv import pair
+from rushlight.tensor import Tensor
+
+__all__ = ["at_least", "check_device", "pair_at_least", "probability", "target_dtype"]
+
+
+def at_least(least: int, value: Any, owner: str, name: str) -> int:
+    """Return an argument as an int.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When it is no integer, or below `least`.
+    """
+    number = as_index(value, owner, name)
+    if number < least:
+        raise ValueError(f"{owner}: {name} must be {least} or more, but got {number}")
+    return number
+
+
+def pair_at_least(least: int, value: Any, owner: str, name: str) -> tuple[int, int]:
+    """Return an argument given as one int or two as two ints.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When it is neither, or one is below `least`.
+    """
+    both = pair(value, owner, name)
+    if min(both) < least:
+        raise ValueError(f"{owner}: {name} must be {least} or more, but got {value}")
+    return both
+
+
+def probability(value: float, owner: str) -> float:
+    """Return `value`, or raise ValueError when it is not between 0 and 1 (NaN included)."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{owner}: dropout probability has to be between 0 and 1, but got {value}")
+    return value
+
+
+def check_device(device: object) -> None:
+    """Raise RuntimeError for a device other than the CPU; None stands for it."""
+    if device is not None and str(device).split(":")[0] != "cpu":
+        raise RuntimeError(f"device must be 'cpu', the only one there is, but got {device!r}")
+
+
+def target_dtype(*args: Any, **kwargs: Any) -> DType | None:
+    """Return the dtype that the arguments of ``Module.to`` ask for, or None.
+
+    Raises
+    ------
+    RuntimeError
+        For another device than the CPU, and for an argument ``copy``.
+    TypeError
+        For unknown arguments, and a dtype that is not floating point.
+    """
+    if "copy" in kwargs:
+        raise RuntimeError(".to() does not accept copy argument")
+    unknown = kwargs.keys() - {"device", "dtype", "tensor", "non_blocking", "memory_format"}
+    if unknown:
+        raise TypeError(f"Module.to: unknown arguments {sorted(unknown)}")
+    device, dtype = kwargs.get("device"), kwargs.get("dtype")
+    for value in (*args, kwargs.get("tensor")):
+        if isinstance(value, Tensor):
+            dtype = value.dtype
+        elif isinstance(value, DType):
+            dtype = value
+        elif value is not None and not isinstance(value, bool):  # a bool is non_blocking
+            device = value
+    check_device(device)
+    if dtype is not None and not (isinstance(dtype, DType) and dtype.is_floating_point):
+        raise TypeError(
+            f"nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}"
+        )
+    return dtype

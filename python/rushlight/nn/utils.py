@@ -1,0 +1,128 @@
+"""Help around gradients and parameters: PyTorch's ``torch.nn.utils``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from rushlight.autograd import no_grad
+from rushlight.ops import cat, stack, tensor
+from rushlight.tensor import Tensor
+
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parameters_to_vector",
+    "vector_to_parameters",
+]
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    tensors = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [each.grad for each in tensors if each.grad is not None]
+
+
+@no_grad()
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Scale the gradients down in place until their norm, taken together, is at most `max_norm`.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+        Those without a gradient are passed over.
+    max_norm : float
+        Largest norm allowed.
+    norm_type : float
+        Order of the norm; ``math.inf`` takes the largest element.
+    error_if_nonfinite : bool
+        Raise where the norm is infinite or not a number.
+    foreach : bool, optional
+        Accepted for ported code, without effect.
+
+    Returns
+    -------
+    Tensor
+        The norm before scaling, 0-d.
+
+    Raises
+    ------
+    RuntimeError
+        When the norm is not finite and `error_if_nonfinite` is set.
+    """
+    gradients = _gradients(parameters)
+    if not gradients:
+        return tensor(0.0)
+    order = float(norm_type)
+    total = stack([each.norm(order) for each in gradients]).norm(order)
+    if error_if_nonfinite and not math.isfinite(total.item()):
+        raise RuntimeError(
+            f"The total norm of order {order} for gradients from `parameters` is non-finite, so it "
+            "cannot be clipped; set error_if_nonfinite=False to scale by it anyway"
+        )
+    # The small number keeps the result below max_norm after rounding, as in PyTorch.
+    factor = max_norm / (total + 1e-6)
+    if not factor.item() >= 1.0:
+        for each in gradients:
+            each.mul_(factor)
+    return total
+
+
+@no_grad()
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
+) -> None:
+    """Clip each element of the gradients in place to ``[-clip_value, clip_value]``.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+        Those without a gradient are passed over.
+    clip_value : float
+        Largest magnitude allowed.
+    foreach : bool, optional
+        Accepted for ported code, without effect.
+    """
+    bound = float(clip_value)
+    for each in _gradients(parameters):
+        each.clamp_(-bound, bound)
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """Return all elements of `parameters` in one 1-d tensor, in order."""
+    return cat([each.reshape(-1) for each in parameters])
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Replace the values of `parameters` by the elements of `vec`, in order.
+
+    Parameters
+    ----------
+    vec : Tensor
+        1-d, with at least as many elements as the parameters have together.
+    parameters : iterable of Tensor
+        What to fill.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `vec` is no tensor, or too short; nothing was changed then.
+    """
+    if not isinstance(vec, Tensor):
+        raise TypeError(f"vector_to_parameters: vec must be a Tensor, got {type(vec).__name__}")
+    targets = list(parameters)
+    needed = sum(each.numel() for each in targets)
+    if vec.numel() < needed:
+        raise ValueError(
+            f"vector_to_parameters: vec must have at least {needed} elements, but has {vec.numel()}"
+        )
+    start = 0
+    for each in targets:
+        end = start + each.numel()
+        each.data = vec[start:end].reshape(each.shape).detach()
+        start = end
