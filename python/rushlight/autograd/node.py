@@ -265,7 +265,7 @@ class Primitive(Node):
 def check_writable(target: TensorBase, operation: str) -> None:
     """Raise RuntimeError when `target` cannot be changed in place."""
     array = target._array
-    if 0 in array.strides and any(
+    if array.size and 0 in array.strides and any(
         extent > 1 and stride == 0
         for extent, stride in zip(array.shape, array.strides, strict=True)
     ):
