@@ -26,7 +26,7 @@ def wrong(error, text, act):
     assert text in str(caught.value.args[0])
 
 
-# -- what Sequential and ModuleList share ---------------------------------------------------------
+# -- what Sequential and ModuleList share --------------------------------------------------------
 
 SEQUENCES = [lambda *modules: nn.Sequential(*modules), lambda *modules: nn.ModuleList(modules)]
 sequences = pytest.mark.parametrize("make", SEQUENCES, ids=["Sequential", "ModuleList"])
@@ -49,7 +49,9 @@ def test_indexing(make):
 
 
 @sequences
-@pytest.mark.parametrize("part", [slice(1, None), slice(None, None, -1), slice(5, 9), slice(0, 3, 2)])
+@pytest.mark.parametrize(
+    "part", [slice(1, None), slice(None, None, -1), slice(5, 9), slice(0, 3, 2)]
+)
 def test_slices_share_the_modules(make, part):
     items = [nn.ReLU(), nn.Tanh(), nn.Sigmoid()]
     each = make(*items)
@@ -130,7 +132,7 @@ def test_parameters_are_registered(make):
     ]
 
 
-# -- Sequential ---------------------------------------------------------------------------------
+# -- Sequential --------------------------------------------------------------------------------
 
 
 def test_sequential_calls_in_order():
@@ -180,7 +182,7 @@ def test_sequential_arithmetic():
 
 def test_sequential_refuses():
     model = three()
-    wrong(ValueError, "only objects of Sequential", lambda: model + [nn.ReLU()])
+    wrong(ValueError, "only objects of Sequential", lambda: model.__add__([nn.ReLU()]))
     wrong(ValueError, "only objects of Sequential", lambda: model.__iadd__([nn.ReLU()]))
     wrong(ValueError, "Non-positive multiplication factor 0", lambda: model * 0)
     wrong(ValueError, "factor -1", lambda: model.__imul__(-1))
@@ -205,7 +207,7 @@ def test_subclasses_of_containers_stay_themselves():
     assert type(Row([nn.ReLU(), nn.Tanh()])[:1]) is Row
 
 
-# -- ModuleList ---------------------------------------------------------------------------------
+# -- ModuleList --------------------------------------------------------------------------------
 
 
 def test_module_list_is_not_called():
@@ -231,7 +233,7 @@ def test_module_list_insert_refuses_and_changes_nothing():
 
 def test_module_list_addition():
     a = nn.ModuleList([nn.ReLU()])
-    b = a + [nn.Tanh()]
+    b = a + nn.ModuleList([nn.Tanh()])
     assert type(b) is nn.ModuleList
     assert kinds(b) == ["ReLU", "Tanh"]
     same = a
@@ -309,7 +311,7 @@ def test_repr(container, text):
     assert repr(container) == text
 
 
-# -- ModuleDict ---------------------------------------------------------------------------------
+# -- ModuleDict --------------------------------------------------------------------------------
 
 
 def test_module_dict():
@@ -354,7 +356,7 @@ def test_module_dict_refuses():
     assert len(each) == 0
 
 
-# -- ParameterList --------------------------------------------------------------------------------
+# -- ParameterList -------------------------------------------------------------------------------
 
 
 def test_parameter_list():
@@ -365,7 +367,14 @@ def test_parameter_list():
     assert [name for name, _ in each.named_parameters()] == ["0", "1"]
     assert list(each.state_dict()) == ["0", "1"]
     assert each.append(rl.ones(1)) is each
-    assert kinds(each.extend([1, 2])) == ["Parameter", "Parameter", "int", "Parameter", "int", "int"]
+    assert kinds(each.extend([1, 2])) == [
+        "Parameter",
+        "Parameter",
+        "int",
+        "Parameter",
+        "int",
+        "int",
+    ]
     each[0] = rl.zeros(2)
     assert each[0].tolist() == [0.0, 0.0]
     part = each[1:3]
@@ -397,7 +406,7 @@ def test_parameter_list_of_tied_parameters():
     assert len(list(each.parameters())) == 1
 
 
-# -- ParameterDict --------------------------------------------------------------------------------
+# -- ParameterDict -------------------------------------------------------------------------------
 
 
 def test_parameter_dict():

@@ -32,7 +32,7 @@ def leaf(*values):
     return rl.tensor(values or (1.0, 2.0), requires_grad=True)
 
 
-# -- around forward -------------------------------------------------------------------------------
+# -- around forward ------------------------------------------------------------------------------
 
 
 def test_order_and_arguments():
@@ -50,7 +50,9 @@ def test_order_of_registration_and_prepend():
     module, seen = Double(), []
     for name, prepend in (("a", False), ("b", False), ("c", True), ("d", True)):
         module.register_forward_pre_hook(lambda *_, name=name: seen.append(name), prepend=prepend)
-        module.register_forward_hook(lambda *_, name=name: seen.append(name.upper()), prepend=prepend)
+        module.register_forward_hook(
+            lambda *_, name=name: seen.append(name.upper()), prepend=prepend
+        )
     module(rl.ones(1))
     assert "".join(seen) == "dcabDCAB"
 
@@ -111,7 +113,7 @@ def test_a_hook_must_be_callable(register):
         getattr(Double(), register)(3)
 
 
-# -- always_call ----------------------------------------------------------------------------------
+# -- always_call ---------------------------------------------------------------------------------
 
 
 class Broken(nn.Module):
@@ -151,11 +153,14 @@ def test_an_error_in_an_always_called_hook_only_warns():
 
     module = Broken()
     module.register_forward_hook(fail, always_call=True)
-    with pytest.warns(UserWarning, match="silenced.*second"), pytest.raises(ValueError, match="forward"):
+    with (
+        pytest.warns(UserWarning, match="silenced.*second"),
+        pytest.raises(ValueError, match="forward"),
+    ):
         module(rl.ones(1))
 
 
-# -- handles --------------------------------------------------------------------------------------
+# -- handles -------------------------------------------------------------------------------------
 
 
 def test_handles():
@@ -229,7 +234,7 @@ def test_hooks_on_the_way_of_an_error_name_the_module():
     )
 
 
-# -- gradients ------------------------------------------------------------------------------------
+# -- gradients -----------------------------------------------------------------------------------
 
 
 def test_full_backward_hook():
@@ -260,7 +265,9 @@ def test_full_backward_pre_hook():
     module, seen = Double(), []
     module.register_full_backward_pre_hook(lambda m, go: (go[0] * 3,))
     module.register_full_backward_pre_hook(lambda m, go: seen.append(go[0].tolist()))
-    module.register_full_backward_hook(lambda m, gi, go: seen.append((gi[0].tolist(), go[0].tolist())))
+    module.register_full_backward_hook(
+        lambda m, gi, go: seen.append((gi[0].tolist(), go[0].tolist()))
+    )
     x = leaf()
     module(x).sum().backward()
     assert seen == [[3.0, 3.0], ([6.0, 6.0], [3.0, 3.0])]
@@ -377,7 +384,7 @@ def test_old_and_new_backward_hooks_do_not_mix():
         module.register_backward_hook(lambda *_: None)
 
 
-# -- for all modules --------------------------------------------------------------------------------
+# -- for all modules ------------------------------------------------------------------------------
 
 
 def test_global_hooks_run_first():
@@ -447,7 +454,7 @@ def test_global_registration_hooks():
     assert isinstance(module.e, nn.ReLU)
 
 
-# -- against PyTorch --------------------------------------------------------------------------------
+# -- against PyTorch ------------------------------------------------------------------------------
 
 
 def trace(lib, nn_lib):

@@ -17,6 +17,7 @@ from rushlight.config import (
 )
 from rushlight.dtypes import Size, bool_, dtype, float32, float64, int64
 from rushlight.formatting import set_printoptions
+from rushlight.nn.summary import summary
 from rushlight.ops import *
 from rushlight.serialization import load, save
 from rushlight.tensor import Tensor, device

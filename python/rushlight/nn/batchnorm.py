@@ -11,6 +11,7 @@ from rushlight.nn import init
 from rushlight.nn.checks import at_least, check_device
 from rushlight.nn.module import Module
 from rushlight.nn.parameter import Parameter, filled
+from rushlight.nn.slots import buffer_slot, parameter_slot
 from rushlight.ops import ones, tensor, zeros
 from rushlight.tensor import Tensor
 
@@ -24,11 +25,11 @@ class _BatchNorm(Module):
     _version = 2
     _dims: tuple[int, ...] = ()
 
-    weight: Parameter | None
-    bias: Parameter | None
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
+    weight: Parameter | None = parameter_slot()
+    bias: Parameter | None = parameter_slot()
+    running_mean: Tensor | None = buffer_slot()
+    running_var: Tensor | None = buffer_slot()
+    num_batches_tracked: Tensor | None = buffer_slot()
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from rushlight.nn.checks import at_least, check_device, pair_at_least
 from rushlight.nn.linear import default_weights
 from rushlight.nn.module import Module
 from rushlight.nn.parameter import Parameter, filled
+from rushlight.nn.slots import parameter_slot
 from rushlight.tensor import Tensor
 
 __all__ = ["Conv2d"]
@@ -54,8 +55,8 @@ class Conv2d(Module):
         For arguments of other types or out of range.
     """
 
-    weight: Parameter
-    bias: Parameter | None
+    weight: Parameter = parameter_slot()
+    bias: Parameter | None = parameter_slot()
 
     def __init__(
         self,

@@ -292,7 +292,9 @@ class _Tap(Function):
     def forward(ctx: Any, callback: Hook, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.callback = callback
         ctx.set_materialize_grads(False)
-        return tensors
+        # Views taken here, where nothing is recorded, refuse to be changed in place afterwards,
+        # as in PyTorch: the change would go past the tap.
+        return tuple(tensor.view_as(tensor) for tensor in tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:

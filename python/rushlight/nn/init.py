@@ -130,11 +130,12 @@ def trunc_normal_(
     Raises
     ------
     ValueError
-        When `std` is not positive, or the bounds are in the wrong order.
+        When `std` is not positive, a number is not finite, or the bounds are in wrong order.
     """
-    if not std > 0 or not a <= b:
+    if not 0 < std < math.inf or not math.isfinite(mean) or not a <= b:
         raise ValueError(
-            f"trunc_normal_: needs std > 0 and a <= b, but got std={std}, a={a}, b={b}"
+            "trunc_normal_: needs a finite mean, a finite std > 0 and a <= b, but got "
+            f"mean={mean}, std={std}, a={a}, b={b}"
         )
     random = (default_generator if generator is None else generator).numpy
     values = _truncated(random, (a - mean) / std, (b - mean) / std, tensor.numel())

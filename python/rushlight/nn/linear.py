@@ -12,6 +12,7 @@ from rushlight.nn import init
 from rushlight.nn.checks import at_least, check_device
 from rushlight.nn.module import Module
 from rushlight.nn.parameter import Parameter, filled
+from rushlight.nn.slots import parameter_slot
 from rushlight.tensor import Tensor
 
 __all__ = ["Flatten", "Identity", "Linear", "Unflatten"]
@@ -39,8 +40,8 @@ class Linear(Module):
         [out_features], uniform within the same bounds.
     """
 
-    weight: Parameter
-    bias: Parameter | None
+    weight: Parameter = parameter_slot()
+    bias: Parameter | None = parameter_slot()
 
     def __init__(
         self,

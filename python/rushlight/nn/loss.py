@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rushlight.nn import functional as F
 from rushlight.nn.module import Module
+from rushlight.nn.slots import buffer_slot
 from rushlight.tensor import Tensor
 
 __all__ = ["CrossEntropyLoss", "L1Loss", "MSELoss", "NLLLoss"]
@@ -66,7 +67,7 @@ class NLLLoss(_Loss):
         For an unknown reduction.
     """
 
-    weight: Tensor | None
+    weight: Tensor | None = buffer_slot()
 
     def __init__(
         self,

@@ -323,8 +323,6 @@ class Module(HookedCall, StateDict, Tree):
                 continue
             grad = parameter.grad
             with no_grad():
-                # The gradient must fit at all times, so it is off while the values change.
-                parameter.grad = None
                 parameter.data = fn(parameter.data)
                 if grad is not None:
                     parameter.grad = fn(grad).requires_grad_(grad.requires_grad)

@@ -28,10 +28,10 @@ class _Pool2d(Module):
     ) -> None:
         super().__init__()
         owner = type(self).__name__
+        kernel = pair_at_least(1, kernel_size, owner, "kernel_size")
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         pair_at_least(1, self.stride, owner, "stride")
-        kernel = pair_at_least(1, kernel_size, owner, "kernel_size")
         steps = pair_at_least(1, dilation, owner, "dilation")
         widths = pair_at_least(0, padding, owner, "padding")
         if any(

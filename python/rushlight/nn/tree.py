@@ -113,21 +113,32 @@ class Tree:
             each path, but never inside itself.
         """
         memo = set() if memo is None else memo
-        # The third entry is the chain of modules above, which tells a cycle from a second path.
-        stack: list[tuple[str, Any, Any]] = [(prefix, self, None)]
+        root: Any = self
+        if remove_duplicate:
+            if root in memo:
+                return
+            memo.add(root)
+        yield prefix, root
+        # Without the memo it is the modules above that must not be entered again.
+        seen = memo if remove_duplicate else {root}
+        stack = [(root, f"{prefix}." if prefix else "", iter(list(root._modules.items())))]
         while stack:
-            path, module, above = stack.pop()
-            if module in memo if remove_duplicate else _is_above(module, above):
-                continue
-            if remove_duplicate:
-                memo.add(module)
-            yield path, module
-            start = f"{path}." if path else ""
-            stack += [
-                (start + name, child, (module, above))
-                for name, child in reversed(module._modules.items())
-                if child is not None
-            ]
+            parent, start, items = stack[-1]
+            for name, child in items:
+                if child is None or child in seen:
+                    continue
+                if remove_duplicate:
+                    seen.add(child)
+                path = start + name
+                yield path, child
+                if child._modules:
+                    seen.add(child)
+                    stack.append((child, f"{path}.", iter(list(child._modules.items()))))
+                    break
+            else:
+                stack.pop()
+                if not remove_duplicate:
+                    seen.discard(parent)
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """Yield this module and all below it, parents before children."""
@@ -207,11 +218,3 @@ def _parameters_of(module: Module) -> Iterable[tuple[str, Parameter | None]]:
 
 def _buffers_of(module: Module) -> Iterable[tuple[str, Tensor | None]]:
     return module._buffers.items()
-
-
-def _is_above(module: Module, chain: Any) -> bool:
-    while chain is not None:
-        above, chain = chain
-        if above is module:
-            return True
-    return False

@@ -34,6 +34,8 @@ class Walk:
         self._entered = False
 
     def __enter__(self) -> list[tuple[str, Any]]:
+        if not self._module._modules:
+            return []
         here = (*self._walk, id(self._module))
         if here not in self._inside:
             self._inside.add(here)
