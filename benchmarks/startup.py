@@ -1,7 +1,7 @@
 """What it costs to have an engine: import time in a fresh process, and installed size.
 
-``python benchmarks/startup.py`` prints a row per library that is installed here. Each import runs in a
-process of its own; the libraries take turns, and the median over the rounds is printed.
+``python -m benchmarks startup`` prints a row per library that is installed here. Each import runs
+in a process of its own; the libraries take turns, and the median over the rounds is printed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.turns import installed
+
 LIBRARIES = ("numpy", "rushlight", "torch", "onnxruntime", "openvino", "ncnn")
 
 
 def import_seconds(name: str) -> float:
     """Return the seconds that ``import name`` takes in a new process."""
-    code = f"import time; start = time.perf_counter(); import {name}; print(time.perf_counter() - start)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    clock = "time.perf_counter()"
+    code = f"import time; start = {clock}; import {name}; print({clock} - start)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(result.stdout.split()[-1])
 
 
@@ -37,13 +41,12 @@ def installed_bytes(name: str) -> int:
     )
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="benchmarks startup", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="imports of each library (default 7)")
-    rounds = parser.parse_args().rounds
-    present = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
-    missing = [name for name in LIBRARIES if name not in present]
+    rounds = parser.parse_args(arguments).rounds
+    present, missing = installed(LIBRARIES)
     times: dict[str, list[float]] = {name: [] for name in present}
     for _ in range(rounds + 1):
         for name in present:
@@ -56,7 +59,3 @@ def main() -> None:
         print(f"{name:<12} {statistics.median(counted):>11.0f} {span:>14} {size:>9.1f}")
     if missing:
         print(f"not installed: {', '.join(missing)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -70,7 +70,8 @@ def test_all_that_can_run_are_there() -> None:
         with open("/proc/cpuinfo", encoding="ascii") as file:
             flags = next(line for line in file if line.startswith("flags")).split()
         assert ("avx2" in names) == ("avx2" in flags and "fma" in flags)
-        assert ("avx512" in names) == {"avx512f", "avx512bw", "avx512dq", "avx512vl"}.issubset(flags)
+        wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+        assert ("avx512" in names) == wide.issubset(flags)
 
 
 def test_show_config_says_what_runs() -> None:
@@ -111,7 +112,8 @@ def test_thread_count_from_the_environment() -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
 def test_default_thread_count_honours_affinity() -> None:
     one = min(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, {{{one}}}); import rushlight; print(rushlight.get_num_threads())"
+    code = f"import os; os.sched_setaffinity(0, {{{one}}})\n"
+    code += "import rushlight; print(rushlight.get_num_threads())"
     assert _python(code).stdout.strip() == "1"
 
 
@@ -138,7 +140,7 @@ def test_two_python_threads_at_once() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_threads_of_its_own() -> None:
-    """The parent's pool is running when the child starts; the child must neither hang nor differ."""
+    """The parent's pool is running when the child starts; the child neither hangs nor differs."""
     code = """
 import os, sys, threading
 import numpy as np
@@ -146,8 +148,9 @@ import rushlight
 from rushlight import _core
 rushlight.set_num_threads(2)
 rng = np.random.default_rng(0)
-args = (rng.standard_normal((4, 16, 24, 24), np.float32), rng.standard_normal((32, 16, 3, 3), np.float32),
-        None, (1, 1), (1, 1), (1, 1), 1)
+images = rng.standard_normal((4, 16, 24, 24), np.float32)
+filters = rng.standard_normal((32, 16, 3, 3), np.float32)
+args = (images, filters, None, (1, 1), (1, 1), (1, 1), 1)
 expected = _core.conv2d(*args).tobytes()
 stop = threading.Event()
 def busy():

@@ -1,5 +1,8 @@
 #include "bindings/arrays.h"
 
+#include <cxxabi.h>
+#include <unistd.h>
+
 #include <bit>
 
 namespace rushlight::bindings {
@@ -221,11 +224,26 @@ int64_t work_of(std::initializer_list<int64_t> sizes) {
   return static_cast<int64_t>(work < most ? work : most);
 }
 
+void take_interpreter_back(PyThreadState* state) noexcept {
+#if defined(__GLIBCXX__)
+  // Before Python 3.14 the call ends such a thread with pthread_exit, whose unwinding would drop
+  // references without holding the interpreter. Waiting for the process to end is what later
+  // versions do.
+  try {
+    PyEval_RestoreThread(state);
+  } catch (const abi::__forced_unwind&) {
+    for (;;) pause();
+  }
+#else
+  PyEval_RestoreThread(state);
+#endif
+}
+
 const Run& KernelScope::with_workspace(const char* op, int64_t bytes) {
   if (bytes == 0) return run_;
   run_.workspace = runtime::pool_allocate(bytes);
   if (run_.workspace != nullptr) return run_;
-  if (thread_state_ != nullptr) PyEval_RestoreThread(std::exchange(thread_state_, nullptr));
+  if (thread_state_ != nullptr) take_interpreter_back(std::exchange(thread_state_, nullptr));
   raise(PyExc_MemoryError,
         std::string(op) + ": cannot allocate a workspace of " + std::to_string(bytes) + " bytes");
 }

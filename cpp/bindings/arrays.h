@@ -122,6 +122,10 @@ class Result {
 // small.
 int64_t work_of(std::initializer_list<int64_t> sizes);
 
+// PyEval_RestoreThread, except that a thread that comes back while the interpreter is shutting down
+// stops for good.
+void take_interpreter_back(PyThreadState* state) noexcept;
+
 // Around every kernel: flushes denormals, decides from the amount of work (multiply-adds, or twice
 // the elements) whether threads take part, and then also lets other Python threads run; holds the
 // workspace.
@@ -131,7 +135,7 @@ class KernelScope {
       : run_{work < kThreadedWork ? 1 : runtime::num_threads(), nullptr},
         thread_state_(work < kThreadedWork ? nullptr : PyEval_SaveThread()) {}
   ~KernelScope() {
-    if (thread_state_ != nullptr) PyEval_RestoreThread(thread_state_);
+    if (thread_state_ != nullptr) take_interpreter_back(thread_state_);
     if (run_.workspace != nullptr) runtime::pool_free(run_.workspace);
   }
   KernelScope(const KernelScope&) = delete;

@@ -106,6 +106,12 @@ Dims dst_dims(Dims src, const PoolShape& shape) {
   return src;
 }
 
+void check_rank(const char* op, const Array& diff_dst, const Dims& src) {
+  if (diff_dst.ndim() == static_cast<int>(src.size())) return;
+  raise_value(std::string(op) + ": diff_dst has shape " + diff_dst.shape_text() +
+              ", which cannot come from src_shape " + dims_text(src));
+}
+
 int64_t work_of_pool(const PoolShape& s) {
   return work_of({s.planes, s.oh, s.ow, s.kh, s.kw}) + work_of({s.planes, s.ih, s.iw});
 }
@@ -176,10 +182,9 @@ py::object max_pool2d_backward(py::handle diff_dst_object, py::handle indices_ob
   const Dims src = integers(op, "src_shape", src_shape);
   PoolShape shape = plane_shape(op, src);
   check_shape(op, indices, diff_dst.dims(), "as diff_dst");
-  if (diff_dst.ndim() == static_cast<int>(src.size())) {
-    shape.oh = diff_dst.dim(diff_dst.ndim() - 2);
-    shape.ow = diff_dst.dim(diff_dst.ndim() - 1);
-  }
+  check_rank(op, diff_dst, src);
+  shape.oh = diff_dst.dim(diff_dst.ndim() - 2);
+  shape.ow = diff_dst.dim(diff_dst.ndim() - 1);
   check_shape(op, diff_dst, dst_dims(src, shape), "from src_shape");
   Result diff_src(op, diff_dst.dtype(), src);
   int64_t bad = -1;
@@ -230,10 +235,8 @@ py::object adaptive_avg_pool2d_backward(py::handle diff_dst_object, py::handle s
   const char* op = "adaptive_avg_pool2d_backward";
   const Array diff_dst(op, "diff_dst", diff_dst_object);
   const Dims src = integers(op, "src_shape", src_shape);
-  if (diff_dst.ndim() < 2) {
-    raise_value(std::string(op) + ": diff_dst must have 3 or 4 dimensions, got shape " +
-                diff_dst.shape_text());
-  }
+  plane_shape(op, src);
+  check_rank(op, diff_dst, src);
   const Pair out{diff_dst.dim(diff_dst.ndim() - 2), diff_dst.dim(diff_dst.ndim() - 1)};
   return run_avg_backward<true>(op, diff_dst, src, adaptive_shape(op, src, out));
 }

@@ -1,5 +1,6 @@
 #include "kernels/conv2d.h"
 
+#include "kernels/depthwise.h"
 #include "kernels/family.h"
 #include "kernels/gemm.h"
 #include "kernels/im2col.h"
@@ -62,12 +63,14 @@ GemmShape forward_gemm(const Conv2dShape& s) {
 
 template <class T>
 int64_t conv2d_forward_workspace(const Conv2dShape& s, int slots) {
+  if (is_depthwise(s)) return 0;
   return gemm_workspace<T>(forward_gemm(s), slots);
 }
 
 template <class T>
 void conv2d_forward(const Run& run, const Conv2dShape& s, const T* src, const T* weight,
                     const T* bias, T* dst) {
+  if (is_depthwise(s)) return depthwise_forward(run, s, src, weight, bias, dst);
   const ForwardBase<T> base{s, Sizes(s), src, weight, bias, dst};
   if (base.z.pointwise) {
     gemm<T>(run, forward_gemm(s), PointwiseForward<T>{base});
@@ -124,6 +127,7 @@ struct SrcPlan {
 
 template <class T>
 int64_t conv2d_backward_src_workspace(const Conv2dShape& s, int slots) {
+  if (is_depthwise(s)) return 0;
   const Sizes z(s);
   if (z.pointwise) return gemm_workspace<T>(pointwise_backward_gemm(s), slots);
   if (z.ic == 0) return 0;
@@ -152,6 +156,7 @@ void pack_transposed_weight(const Run& run, const Conv2dShape& s, const SrcPlan&
 template <class T>
 void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, const T* diff_dst,
                          T* diff_src) {
+  if (is_depthwise(s)) return depthwise_backward_src(run, s, weight, diff_dst, diff_src);
   const Sizes z(s);
   if (z.pointwise) {
     const PointwiseBackward<T> operands{s, z, weight, diff_dst, diff_src};
@@ -180,7 +185,11 @@ void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, 
     for (int64_t p = 0; p < z.dst_plane; p += kMaxBlockN) {
       const int64_t count = smaller(kMaxBlockN, z.dst_plane - p);
       const PackedRows<T> a{packed + block * plan.packed, m, 0, m};
-      multiply_block(a, b, p, count, z.oc, Output<T>{columns, kMaxBlockN, false, {}}, panels);
+      const Output<T> out{columns, kMaxBlockN, false, {}};
+      multiply_block(a, count, z.oc, out, [&](int64_t k0, int64_t kc) {
+        pack_b(b, p, count, k0, kc, panels);
+        return panels;
+      });
       add_columns(s, channels, p, count, columns, kMaxBlockN, to);
     }
   });
@@ -217,6 +226,7 @@ int64_t weight_slot_size(const Conv2dShape& s) {
 
 template <class T>
 int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
+  if (is_depthwise(s)) return 0;
   const Sizes z(s);
   const WeightPlan plan(s);
   const int64_t partial = plan.parts > 1 ? plan.parts * s.oc * z.taps : 0;
@@ -256,6 +266,7 @@ void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part,
 template <class T>
 void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, const T* diff_dst,
                             T* diff_weight) {
+  if (is_depthwise(s)) return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
   const Sizes z(s);
   if (z.oc == 0 || z.taps == 0) return;
   const WeightPlan plan(s);

@@ -2,9 +2,11 @@
 // element type.
 #pragma once
 
-#define RUSHLIGHT_DECLARE_FAMILY(Kernels, name) \
-  template <class T>                            \
-  extern const Kernels<T> name##_kernels;
+#define RUSHLIGHT_DECLARE_FAMILY(Kernels, name)               \
+  template <class T>                                          \
+  extern const Kernels<T> name##_kernels;                     \
+  extern template const Kernels<float> name##_kernels<float>; \
+  extern template const Kernels<double> name##_kernels<double>;
 
 #define RUSHLIGHT_DEFINE_FAMILY(Kernels, name, ...)       \
   template <class T>                                      \

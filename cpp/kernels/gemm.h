@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "kernels/gemm_tile.h"
+#include "kernels/integers.h"
 #include "kernels/packers.h"
 #include "kernels/parallel.h"
 
@@ -15,19 +16,6 @@ namespace rushlight::RUSHLIGHT_ISA {
 constexpr int64_t kMaxBlockK =
     288;  // divides by 9: blocks of a 3x3 convolution fall on whole channels
 constexpr int64_t kMaxBlockN = 256;
-
-RUSHLIGHT_INLINE int64_t smaller(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-RUSHLIGHT_INLINE int64_t larger(int64_t a, int64_t b) {
-  return a > b ? a : b;
-}
-RUSHLIGHT_INLINE int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-RUSHLIGHT_INLINE int64_t round_up(int64_t a, int64_t step) {
-  return ceil_div(a, step) * step;
-}
 
 // Bytes rounded so that what follows stays aligned for vectors.
 RUSHLIGHT_INLINE int64_t aligned_bytes(int64_t bytes) {
@@ -104,21 +92,21 @@ struct PackedRows {
   int64_t end;
 };
 
-// C[rows of a, n0 .. n0 + n] = A * B. `out` is the window on C of this task; n <= kMaxBlockN.
-template <class T, class PackerB>
-void multiply_block(const PackedRows<T>& a, const PackerB& b, int64_t n0, int64_t n, int64_t k,
-                    const Output<T>& out, T* b_panels) {
+// C[rows of a] = A * B for n columns. panels(k0, kc) gives the packed block of B; `out` is the
+// window on C.
+template <class T, class Panels>
+void multiply_block(const PackedRows<T>& a, int64_t n, int64_t k, const Output<T>& out,
+                    const Panels& panels) {
   const int64_t kc_step = block_k(k);
-  const int64_t rows = a.end - a.begin;
   int64_t k0 = 0;
   do {  // at least once: an empty K still writes the epilogue
     const int64_t kc = smaller(kc_step, k - k0);
     const bool last = k0 + kc == k;
-    pack_b(b, n0, n, k0, kc, b_panels);
-    const T* panels = a.packed + k0 * round_up(a.m, tile_rows) + a.begin * kc;
+    const T* b = panels(k0, kc);
+    const T* rows = a.packed + k0 * round_up(a.m, tile_rows) + a.begin * kc;
     const Output<T> step{out.c, out.ldc, out.accumulate || k0 > 0,
                          last ? out.epilogue : Epilogue<T>{}};
-    multiply_panels(rows, n, kc, panels, b_panels, step);
+    multiply_panels(a.end - a.begin, n, kc, rows, b, step);
     k0 += kc;
   } while (k0 < k);
 }
@@ -128,10 +116,59 @@ struct GemmShape {
   int64_t batch, a_count, m, n, k;
 };
 
+// Where the parts of the workspace lie, in elements.
+template <class T>
+struct GemmPlan {
+  GemmSplit<T> split;
+  int64_t kc_step, k_blocks;
+  int64_t a_size;    // of one packed A
+  int64_t b_size;    // of one packed block of columns, all of K
+  int64_t shared_b;  // where the shared B begins
+  int64_t local_b;   // where the slots' B begin
+  bool shares_b;
+
+  explicit GemmPlan(const GemmShape& s) : split(s.batch, s.m, s.n, s.k) {
+    kc_step = block_k(s.k);
+    k_blocks = ceil_div(s.k, kc_step);
+    a_size = packed_a_size(s.m, s.k);
+    b_size = split.n_step * s.k;
+    shares_b = split.m_blocks > 1;
+    constexpr int64_t line = 64 / int64_t{sizeof(T)};
+    shared_b = round_up(s.a_count * a_size, line);
+    local_b = shared_b + (shares_b ? round_up(s.batch * split.n_blocks * b_size, line) : 0);
+  }
+};
+
 template <class T>
 int64_t gemm_workspace(const GemmShape& s, int slots) {
-  const int64_t a = aligned_bytes(s.a_count * packed_a_size(s.m, s.k) * int64_t{sizeof(T)});
-  return a + slots * packed_b_size() * int64_t{sizeof(T)};
+  if (s.batch == 0 || s.m == 0 || s.n == 0) return 0;
+  const GemmPlan<T> plan(s);
+  const int64_t local = plan.shares_b ? 0 : slots * packed_b_size();
+  return (plan.local_b + local) * int64_t{sizeof(T)};
+}
+
+template <class T, class Operands>
+void pack_operands(const Run& run, const GemmShape& s, const GemmPlan<T>& plan,
+                   const Operands& operands) {
+  T* packed_a = static_cast<T*>(run.workspace);
+  T* packed_b = packed_a + plan.shared_b;
+  const int64_t a_tasks = s.a_count * plan.k_blocks;
+  const int64_t b_tasks = plan.shares_b ? s.batch * plan.split.n_blocks * plan.k_blocks : 0;
+  parallel(run, a_tasks + b_tasks, [&](int64_t task, int) {
+    if (task < a_tasks) {
+      const int64_t i = task / plan.k_blocks, k0 = task % plan.k_blocks * plan.kc_step;
+      pack_a(operands.a(i), s.m, k0, smaller(plan.kc_step, s.k - k0),
+             packed_a + i * plan.a_size + k0 * round_up(s.m, tile_rows));
+      return;
+    }
+    const int64_t block = (task - a_tasks) / plan.k_blocks;
+    const int64_t k0 = (task - a_tasks) % plan.k_blocks * plan.kc_step;
+    const int64_t batch = block / plan.split.n_blocks;
+    const int64_t n0 = block % plan.split.n_blocks * plan.split.n_step;
+    pack_b(operands.b(batch), n0, smaller(plan.split.n_step, s.n - n0), k0,
+           smaller(plan.kc_step, s.k - k0),
+           packed_b + block * plan.b_size + k0 * plan.split.n_step);
+  });
 }
 
 // Operands gives, by value: packer a(i) for i < a_count, a_index(batch), packer b(batch), Output
@@ -139,30 +176,23 @@ int64_t gemm_workspace(const GemmShape& s, int slots) {
 template <class T, class Operands>
 void gemm(const Run& run, const GemmShape& s, const Operands& operands) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
-  T* packed_a = static_cast<T*>(run.workspace);
-  const int64_t a_size = packed_a_size(s.m, s.k);
-  T* panels = reinterpret_cast<T*>(static_cast<char*>(run.workspace) +
-                                   aligned_bytes(s.a_count * a_size * int64_t{sizeof(T)}));
-  // Rows of A are packed in parallel too, a block of K at a time.
-  const int64_t kc_step = block_k(s.k);
-  const int64_t k_blocks = ceil_div(s.k, kc_step);
-  parallel(run, s.a_count * k_blocks, [&](int64_t task, int) {
-    const int64_t i = task / k_blocks, k0 = task % k_blocks * kc_step;
-    const int64_t kc = smaller(kc_step, s.k - k0);
-    T* packed = packed_a + i * a_size + k0 * round_up(s.m, tile_rows);
-    pack_a(operands.a(i), s.m, k0, kc, packed);
-  });
-
-  const GemmSplit<T> split(s.batch, s.m, s.n, s.k);
+  const GemmPlan<T> plan(s);
+  const GemmSplit<T>& split = plan.split;
+  pack_operands(run, s, plan, operands);
+  T* workspace = static_cast<T*>(run.workspace);
   parallel(run, s.batch * split.m_blocks * split.n_blocks, [&](int64_t task, int slot) {
-    const int64_t m_block = task % split.m_blocks;
-    const int64_t n_block = task / split.m_blocks % split.n_blocks;
-    const int64_t batch = task / (split.m_blocks * split.n_blocks);
-    const int64_t m0 = m_block * split.m_step, n0 = n_block * split.n_step;
-    const PackedRows<T> rows{packed_a + operands.a_index(batch) * a_size, s.m, m0,
+    const int64_t block = task / split.m_blocks, batch = block / split.n_blocks;
+    const int64_t m0 = task % split.m_blocks * split.m_step;
+    const int64_t n0 = block % split.n_blocks * split.n_step;
+    const int64_t n = smaller(split.n_step, s.n - n0);
+    const PackedRows<T> rows{workspace + operands.a_index(batch) * plan.a_size, s.m, m0,
                              smaller(s.m, m0 + split.m_step)};
-    multiply_block(rows, operands.b(batch), n0, smaller(split.n_step, s.n - n0), s.k,
-                   operands.out(batch).at(m0, n0), panels + slot * packed_b_size());
+    multiply_block(rows, n, s.k, operands.out(batch).at(m0, n0), [&](int64_t k0, int64_t kc) {
+      if (plan.shares_b) return workspace + plan.shared_b + block * plan.b_size + k0 * split.n_step;
+      T* local = workspace + plan.local_b + slot * packed_b_size();
+      pack_b(operands.b(batch), n0, n, k0, kc, local);
+      return local;
+    });
   });
 }
 

@@ -42,12 +42,11 @@ struct Output {
   }
 };
 
-template <class T>
-RUSHLIGHT_INLINE void store_tile(const Native<T> (&acc)[tile_rows][tile_vectors],
-                                 const Output<T>& out) {
+template <int ROWS, class T>
+RUSHLIGHT_INLINE void store_tile(const Native<T> (&acc)[ROWS][tile_vectors], const Output<T>& out) {
   using V = Native<T>;
 #pragma GCC unroll 16
-  for (int i = 0; i < tile_rows; ++i) {
+  for (int i = 0; i < ROWS; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < tile_vectors; ++v) {
       T* c = out.c + i * out.ldc + v * V::lanes;
@@ -75,14 +74,14 @@ __attribute__((noinline)) void store_edge(const T* tile, const Output<T>& out, i
   }
 }
 
-// C[rows, cols] (+)= A panel * B panel.
-template <class T>
-__attribute__((noinline)) void multiply_tile(int64_t k, const T* a, const T* b,
+// C[rows, cols] (+)= A panel * B panel, computing the first ROWS rows of the panel; rows <= ROWS.
+template <int ROWS, class T>
+__attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
                                              const Output<T>& out, int rows, int cols) {
   using V = Native<T>;
-  V acc[tile_rows][tile_vectors];
+  V acc[ROWS][tile_vectors];
 #pragma GCC unroll 16
-  for (int i = 0; i < tile_rows; ++i) {
+  for (int i = 0; i < ROWS; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < tile_vectors; ++v) acc[i][v] = V::zero();
   }
@@ -91,19 +90,29 @@ __attribute__((noinline)) void multiply_tile(int64_t k, const T* a, const T* b,
 #pragma GCC unroll 2
     for (int v = 0; v < tile_vectors; ++v) b_row[v] = V::load(b + v * V::lanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < tile_rows; ++i) {
+    for (int i = 0; i < ROWS; ++i) {
       const V a_value = V::broadcast(a[i]);
 #pragma GCC unroll 2
       for (int v = 0; v < tile_vectors; ++v) acc[i][v] = fma(a_value, b_row[v], acc[i][v]);
     }
   }
-  if (rows == tile_rows && cols == tile_cols<T>) {
-    store_tile<T>(acc, out);
+  if (rows == ROWS && cols == tile_cols<T>) {
+    store_tile<ROWS, T>(acc, out);
     return;
   }
-  T tile[tile_rows * tile_cols<T>];
-  store_tile<T>(acc, {tile, tile_cols<T>, false, {}});
+  T tile[ROWS * tile_cols<T>];
+  store_tile<ROWS, T>(acc, {tile, tile_cols<T>, false, {}});
   store_edge(tile, out, rows, cols);
+}
+
+// The last rows of a matrix seldom fill a tile: a third of one, or two, may do.
+template <class T>
+RUSHLIGHT_INLINE void multiply_tile(int64_t k, const T* a, const T* b, const Output<T>& out,
+                                    int rows, int cols) {
+  constexpr int third = (tile_rows + 2) / 3;
+  if (rows <= third) return multiply_rows<third>(k, a, b, out, rows, cols);
+  if (rows <= 2 * third) return multiply_rows<2 * third>(k, a, b, out, rows, cols);
+  multiply_rows<tile_rows>(k, a, b, out, rows, cols);
 }
 
 // C[m, n] (+)= A[m, k] * B[k, n] for packed panels of one block of K.

@@ -5,26 +5,11 @@
 #include <stdint.h>
 
 #include "kernels/conv2d.h"
+#include "kernels/conv2d_window.h"
 #include "kernels/gemm.h"
 #include "kernels/packers.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
-
-// The part [low, high) of a run of outputs whose taps x0 + j * stride lie inside [0, size).
-struct Inside {
-  int64_t low, high;
-
-  RUSHLIGHT_INLINE Inside(int64_t x0, int64_t stride, int64_t count, int64_t size)
-      : low(0), high(count) {
-    // The whole run inside is the usual case, and needs no division.
-    if (x0 < 0) low = smaller(count, stride == 1 ? -x0 : ceil_div(-x0, stride));
-    if (x0 + (count - 1) * stride >= size) {
-      const int64_t room = size - x0;
-      high = room <= 0 ? 0 : smaller(count, stride == 1 ? room : ceil_div(room, stride));
-    }
-    if (high < low) high = low;
-  }
-};
 
 // A tap: the row k of the column matrix as channel and kernel position, stepped without divisions.
 struct Tap {
@@ -60,11 +45,25 @@ RUSHLIGHT_INLINE void for_each_run(const Conv2dShape& s, int64_t first, int64_t 
   }
 }
 
-RUSHLIGHT_INLINE int64_t source_row(const Conv2dShape& s, int64_t oy, int64_t ky) {
-  return oy * s.stride_h - s.padding_h + ky * s.dilation_h;
-}
-RUSHLIGHT_INLINE int64_t source_col(const Conv2dShape& s, int64_t ox, int64_t kx) {
-  return ox * s.stride_w - s.padding_w + kx * s.dilation_w;
+// The pixels of one run under one tap, `channel_data` being the tap's channel: outside the image
+// they are zero.
+template <bool UNIT_STRIDE, class T>
+RUSHLIGHT_INLINE void copy_pixels(const Conv2dShape& s, const T* channel_data, const Tap& tap,
+                                  const PixelRun& run, T* to) {
+  const int64_t y = source_row(s, run.oy, tap.ky);
+  if (y < 0 || y >= s.ih) return zero_run(to, run.count);
+  const int64_t x0 = source_col(s, run.ox, tap.kx);
+  const Inside in(x0, UNIT_STRIDE ? 1 : s.stride_w, run.count, s.iw);
+  if (in.low == in.high) return zero_run(to, run.count);
+  const T* row = channel_data + y * s.iw;
+  zero_run(to, in.low);
+  if (UNIT_STRIDE) {
+    copy_run(to + in.low, row + (x0 + in.low), in.high - in.low);
+  } else {
+    const T* from = row + (x0 + in.low * s.stride_w);
+    for (int64_t j = in.low; j < in.high; ++j, from += s.stride_w) to[j] = *from;
+  }
+  zero_run(to + in.high, run.count - in.high);
 }
 
 // Panels of outputs: outer is the pixel, k the tap.
@@ -90,33 +89,7 @@ struct Im2colPacker {
   void pack_run(T* to, const PixelRun& run, int64_t k0, int64_t kc) const {
     Tap tap(s, k0);
     for (int64_t k = 0; k < kc; ++k, to += WIDTH, tap.next(s)) {
-      const int64_t y = source_row(s, run.oy, tap.ky);
-      if (y < 0 || y >= s.ih) {
-        zero_run(to, run.count);
-        continue;
-      }
-      const int64_t x0 = source_col(s, run.ox, tap.kx);
-      const int64_t stride = UNIT_STRIDE ? 1 : s.stride_w;
-      const Inside in(x0, stride, run.count, s.iw);
-      const T* row = src + (tap.c * s.ih + y) * s.iw;
-      if (UNIT_STRIDE && in.high - in.low == WIDTH) {
-        memcpy(to, row + x0, sizeof(T) * WIDTH);
-        continue;
-      }
-      zero_run(to, in.low);
-      copy_inside<UNIT_STRIDE>(to, row, x0, in);
-      zero_run(to + in.high, run.count - in.high);
-    }
-  }
-
-  template <bool UNIT_STRIDE>
-  RUSHLIGHT_INLINE void copy_inside(T* to, const T* row, int64_t x0, const Inside& in) const {
-    if (in.low == in.high) return;
-    if (UNIT_STRIDE) {
-      copy_run(to + in.low, row + x0 + in.low, in.high - in.low);
-    } else {
-      const T* from = row + x0;
-      for (int64_t j = in.low; j < in.high; ++j) to[j] = from[j * s.stride_w];
+      copy_pixels<UNIT_STRIDE>(s, src + tap.c * s.ih * s.iw, tap, run, to);
     }
   }
 };
@@ -129,29 +102,26 @@ struct TransposedIm2colPacker {
 
   template <int WIDTH>
   void pack(T* panel, int64_t first, int count, int64_t k0, int64_t kc) const {
-    Tap tap(s, first);
-    for (int w = 0; w < count; ++w, tap.next(s)) {
-      for_each_run(s, k0, kc, [&](const PixelRun& run, int64_t offset) {
-        pack_run<WIDTH>(panel + offset * WIDTH + w, run, tap);
-      });
+    // Rows of pixels are copied in short lengths and then turned, while they are in the first-level
+    // cache.
+    constexpr int64_t length = 64;
+    T rows[WIDTH * length];
+    for (int64_t k = 0; k < kc; k += length) {
+      const int64_t pixels = smaller(length, kc - k);
+      Tap tap(s, first);
+      for (int w = 0; w < count; ++w, tap.next(s)) {
+        for_each_run(s, k0 + k, pixels, [&](const PixelRun& run, int64_t offset) {
+          T* to = rows + w * length + offset;
+          if (s.stride_w == 1) {
+            copy_pixels<true>(s, src + tap.c * s.ih * s.iw, tap, run, to);
+          } else {
+            copy_pixels<false>(s, src + tap.c * s.ih * s.iw, tap, run, to);
+          }
+        });
+      }
+      const MatrixPacker<T> turn{rows, length, 1};
+      turn.template pack<WIDTH>(panel + k * WIDTH, 0, count, 0, pixels);
     }
-    zero_columns<WIDTH>(panel, count, kc);
-  }
-
- private:
-  template <int WIDTH>
-  RUSHLIGHT_INLINE void pack_run(T* to, const PixelRun& run, const Tap& tap) const {
-    const int64_t y = source_row(s, run.oy, tap.ky);
-    const int64_t x0 = source_col(s, run.ox, tap.kx);
-    const bool row_inside = y >= 0 && y < s.ih;
-    const Inside in(x0, s.stride_w, row_inside ? run.count : 0, s.iw);
-    int64_t j = 0;
-    for (; j < in.low; ++j) to[j * WIDTH] = 0;
-    if (in.low < in.high) {
-      const T* from = src + (tap.c * s.ih + y) * s.iw + x0;
-      for (; j < in.high; ++j) to[j * WIDTH] = from[j * s.stride_w];
-    }
-    for (; j < run.count; ++j) to[j * WIDTH] = 0;
   }
 };
 
@@ -168,12 +138,13 @@ void add_columns(const Conv2dShape& s, int64_t channels, int64_t first, int64_t 
       const int64_t x0 = source_col(s, run.ox, tap.kx);
       const Inside in(x0, s.stride_w, run.count, s.iw);
       if (in.low == in.high) return;
-      T* to = diff_src + (tap.c * s.ih + y) * s.iw + x0;
-      const T* from = columns + offset;
+      T* to = diff_src + (tap.c * s.ih + y) * s.iw + (x0 + in.low * s.stride_w);
+      const T* from = columns + offset + in.low;
+      const int64_t inside = in.high - in.low;
       if (s.stride_w == 1) {
-        for (int64_t j = in.low; j < in.high; ++j) to[j] += from[j];
+        for (int64_t j = 0; j < inside; ++j) to[j] += from[j];
       } else {
-        for (int64_t j = in.low; j < in.high; ++j) to[j * s.stride_w] += from[j];
+        for (int64_t j = 0; j < inside; ++j) to[j * s.stride_w] += from[j];
       }
     });
   }

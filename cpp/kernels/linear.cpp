@@ -50,16 +50,6 @@ void dot_rows(const T* src, const T* weight, int64_t ic, T* dst) {
 }
 
 template <class T>
-T dot(const T* x, const T* y, int64_t n) {
-  using V = Native<T>;
-  V acc = V::zero();
-  int64_t k = 0;
-  for (; k + V::lanes <= n; k += V::lanes) acc = fma(V::load(x + k), V::load(y + k), acc);
-  if (k < n) acc = fma(V::load_partial(x + k, n - k), V::load_partial(y + k, n - k), acc);
-  return sum(acc);
-}
-
-template <class T>
 void forward_few_rows(const Run& run, const LinearShape& s, const T* src, const T* weight,
                       const T* bias, T* dst) {
   constexpr int64_t step = 8 * kDotWidth;

@@ -45,6 +45,9 @@ struct MatrixPacker {
     const T* from = data + outer * outer_stride + k0 * k_stride;
     if (outer_stride == 1) {
       pack_rows<WIDTH>(panel, from, count, kc);
+    } else if (k_stride == 1) {
+      pack_columns<WIDTH>(panel, from, count, kc);
+      zero_columns<WIDTH>(panel, count, kc);
     } else if (count == WIDTH) {
       pack_strided<WIDTH>(panel, from, WIDTH, kc);
     } else {
@@ -63,6 +66,25 @@ struct MatrixPacker {
     }
     for (int64_t k = 0; k < kc; ++k) copy_run(panel + k * WIDTH, from + k * k_stride, count);
     zero_columns<WIDTH>(panel, count, kc);
+  }
+
+  // The transposing case, in blocks of 4 x 4.
+  template <int WIDTH>
+  void pack_columns(T* panel, const T* from, int count, int64_t kc) const {
+    int w = 0;
+    for (; w + 4 <= count; w += 4) {
+      const T* rows = from + w * outer_stride;
+      int64_t k = 0;
+      for (; k + 4 <= kc; k += 4) {
+        transpose_4x4(rows + k, outer_stride, panel + k * WIDTH + w, WIDTH);
+      }
+      for (; k < kc; ++k) {
+        for (int i = 0; i < 4; ++i) panel[k * WIDTH + w + i] = rows[i * outer_stride + k];
+      }
+    }
+    for (; w < count; ++w) {
+      for (int64_t k = 0; k < kc; ++k) panel[k * WIDTH + w] = from[w * outer_stride + k];
+    }
   }
 
   template <int WIDTH>

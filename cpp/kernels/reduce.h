@@ -25,6 +25,16 @@ RUSHLIGHT_INLINE T sum_run(const T* p, int64_t n) {
 }
 
 template <class T>
+inline T dot(const T* x, const T* y, int64_t n) {
+  using V = Native<T>;
+  V acc = V::zero();
+  int64_t k = 0;
+  for (; k + V::lanes <= n; k += V::lanes) acc = fma(V::load(x + k), V::load(y + k), acc);
+  if (k < n) acc = fma(V::load_partial(x + k, n - k), V::load_partial(y + k, n - k), acc);
+  return sum(acc);
+}
+
+template <class T>
 inline double sum_elements(const T* p, int64_t n) {
   double total = 0;
   for (int64_t i = 0; i < n; i += kSumRun) {

@@ -56,7 +56,8 @@ uint32_t cpu_features() {
 // reports.
 uint32_t cpu_features() {
 #if defined(__aarch64__) && defined(__linux__)
-  return (getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0 ? kFeatureNeon : 0;
+  const bool has_vectors = (getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0;
+  return has_vectors ? uint32_t{kFeatureNeon} : 0;
 #elif defined(__aarch64__)
   return kFeatureNeon;
 #else

@@ -51,22 +51,27 @@ struct Vec {
     return *this;
   }
 
-  // Copies of constant size in falling powers of two: a call of memcpy costs more than the work
-  // itself.
+  // Two copies of constant size that overlap: a call of memcpy costs more than the work itself.
   static RUSHLIGHT_INLINE void copy_partial(T* to, const T* from, int64_t count) {
-    if constexpr (LANES > 8) copy_step<8>(to, from, count);
-    if constexpr (LANES > 4) copy_step<4>(to, from, count);
-    if constexpr (LANES > 2) copy_step<2>(to, from, count);
-    copy_step<1>(to, from, count);
+    if constexpr (LANES > 8) {
+      if (count >= 8) return copy_ends<8>(to, from, count);
+    }
+    if constexpr (LANES > 4) {
+      if (count >= 4) return copy_ends<4>(to, from, count);
+    }
+    if constexpr (LANES > 2) {
+      if (count >= 2) return copy_ends<2>(to, from, count);
+    }
+    if (count == 1) *to = *from;
   }
 
  private:
-  template <int STEP>
-  static RUSHLIGHT_INLINE void copy_step(T*& to, const T*& from, int64_t count) {
-    if ((count & STEP) == 0) return;
-    memcpy(to, from, sizeof(T) * STEP);
-    to += STEP;
-    from += STEP;
+  template <int SIZE>
+  static RUSHLIGHT_INLINE void copy_ends(T* to, const T* from, int64_t count) {
+    using Part = Vec<T, SIZE>;
+    const Part first = Part::load(from), last = Part::load(from + count - SIZE);
+    first.store(to);
+    last.store(to + count - SIZE);
   }
 };
 
@@ -123,6 +128,40 @@ RUSHLIGHT_INLINE auto sum(V v) {
 // The vector of the machine's width.
 template <class T>
 using Native = Vec<T, RUSHLIGHT_VECTOR_BYTES / static_cast<int>(sizeof(T))>;
+
+// Lanes of the two vectors in turn: a0 b0 a1 b1 (of their lower halves) or a2 b2 a3 b3 (of their
+// upper halves).
+template <class T>
+RUSHLIGHT_INLINE Vec<T, 4> interleave_low(Vec<T, 4> a, Vec<T, 4> b) {
+#if defined(__clang__)
+  return {__builtin_shufflevector(a.raw, b.raw, 0, 4, 1, 5)};
+#else
+  return {__builtin_shuffle(a.raw, b.raw, decltype(a.raw < b.raw){0, 4, 1, 5})};
+#endif
+}
+template <class T>
+RUSHLIGHT_INLINE Vec<T, 4> interleave_high(Vec<T, 4> a, Vec<T, 4> b) {
+#if defined(__clang__)
+  return {__builtin_shufflevector(a.raw, b.raw, 2, 6, 3, 7)};
+#else
+  return {__builtin_shuffle(a.raw, b.raw, decltype(a.raw < b.raw){2, 6, 3, 7})};
+#endif
+}
+
+// Reads a 4 x 4 block with rows `from_stride` apart and writes its transpose with rows `to_stride`
+// apart.
+template <class T>
+RUSHLIGHT_INLINE void transpose_4x4(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  using V = Vec<T, 4>;
+  const V a = V::load(from), b = V::load(from + from_stride);
+  const V c = V::load(from + 2 * from_stride), d = V::load(from + 3 * from_stride);
+  const V ac_low = interleave_low(a, c), ac_high = interleave_high(a, c);
+  const V bd_low = interleave_low(b, d), bd_high = interleave_high(b, d);
+  interleave_low(ac_low, bd_low).store(to);
+  interleave_high(ac_low, bd_low).store(to + to_stride);
+  interleave_low(ac_high, bd_high).store(to + 2 * to_stride);
+  interleave_high(ac_high, bd_high).store(to + 3 * to_stride);
+}
 
 // Calls body(V{}, i) for the elements from begin to end: V is the machine's vector, and one lane
 // for the rest.

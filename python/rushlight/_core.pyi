@@ -1,4 +1,4 @@
-"""C++ kernels. All arrays are float32 or float64 unless said; results are new, C-contiguous, 64-byte aligned."""
+"""C++ kernels: float32 and float64 arrays in, new C-contiguous 64-byte aligned arrays out."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias

@@ -1,0 +1,12 @@
+"""``python -m benchmarks QUESTION [options]``: see the scripts of this folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+QUESTIONS = ("overhead", "startup")
+
+if len(sys.argv) < 2 or sys.argv[1] not in QUESTIONS:
+    sys.exit(f"usage: python -m benchmarks {{{' | '.join(QUESTIONS)}}} [--help]")
+importlib.import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])

@@ -1,0 +1,93 @@
+"""What a call costs where there is next to nothing to compute, beside PyTorch.
+
+``python -m benchmarks overhead``
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.turns import Worker, installed, take_turns
+
+LIBRARIES = ("rushlight", "torch")
+
+
+def _resnet_sized(nn: Any) -> Any:
+    """Return a tree with as many modules, parameters and levels as a ResNet-50 (nothing runs)."""
+
+    def block(width: int, downsample: bool) -> Any:
+        parts = {}
+        for number in (1, 2, 3):
+            parts[f"conv{number}"] = nn.Conv2d(width, width, 1, bias=False)
+            parts[f"bn{number}"] = nn.BatchNorm2d(width)
+        parts["relu"] = nn.ReLU()
+        if downsample:
+            shortcut = nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width)
+            parts["downsample"] = nn.Sequential(*shortcut)
+        return nn.ModuleDict(parts)
+
+    layers = {
+        f"layer{number}": nn.Sequential(*(block(4, index == 0) for index in range(count)))
+        for number, count in enumerate((3, 4, 6, 3), 1)
+    }
+    stem = {"conv1": nn.Conv2d(3, 4, 7, bias=False), "bn1": nn.BatchNorm2d(4), "relu": nn.ReLU()}
+    head = {"maxpool": nn.MaxPool2d(2), "avgpool": nn.AdaptiveAvgPool2d(1), "fc": nn.Linear(4, 10)}
+    return nn.ModuleDict({**stem, **head, **layers})
+
+
+def prepare(library: str, threads: int) -> dict[str, Callable[[], Any]]:
+    """Return the cases; the two libraries share every name that is used here."""
+    engine = importlib.import_module(library)
+    nn = importlib.import_module(f"{library}.nn")
+    engine.set_num_threads(threads)
+    engine.manual_seed(0)
+    leaf = engine.rand(16, requires_grad=True)
+    flat, row = engine.rand(16), engine.rand(1, 16)
+    image = engine.rand(1, 4, 8, 8)
+    relu, linear = nn.ReLU(), nn.Linear(16, 16)
+    conv, norm = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4).eval()
+    tree = _resnet_sized(nn)
+
+    def quietly(module: Any, x: Any) -> Callable[[], Any]:
+        def call() -> Any:
+            with engine.no_grad():
+                return module(x)
+
+        return call
+
+    return {
+        "nn.ReLU()(x), 16": quietly(relu, flat),
+        "Linear(16, 16), 1 row": quietly(linear, row),
+        "Conv2d(4, 4, 3), 8x8": quietly(conv, image),
+        "BatchNorm2d(4) eval, 8x8": quietly(norm, image),
+        "relu(x).sum().backward(), 16": lambda: engine.relu(leaf).sum().backward(),
+        "x + x, 16": lambda: flat + flat,
+        "list(named_modules())": lambda: list(tree.named_modules()),
+        "list(parameters())": lambda: list(tree.parameters()),
+        "state_dict()": tree.state_dict,
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Print a row per case: medians over the rounds, in microseconds, and their ratio."""
+    parser = argparse.ArgumentParser(prog="benchmarks overhead", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each library (default 7)")
+    rounds = parser.parse_args(arguments).rounds
+    present, missing = installed(LIBRARIES)
+    workers = [Worker("overhead", library, 1) for library in present]
+    found = take_turns(workers, rounds)
+    for worker in workers:
+        worker.__exit__(None, None, None)
+    print("best of the rounds' medians, in us, 1 thread (worst in brackets)")
+    print(f"{'':<30}" + "".join(f"{name:>22}" for name in present) + f"{'ratio':>8}")
+    for case, by_library in found.items():
+        best = {name: 1e6 * min(times) for name, times in by_library.items()}
+        worst = {name: 1e6 * max(times) for name, times in by_library.items()}
+        cells = "".join(f"{best[name]:>13.2f} {f'({worst[name]:.2f})':>8}" for name in present)
+        ratio = f"{best['rushlight'] / best['torch']:>8.2f}" if "torch" in best else ""
+        print(f"{case:<30}{cells}{ratio}")
+    if missing:
+        print(f"not installed: {', '.join(missing)}")

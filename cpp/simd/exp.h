@@ -1,0 +1,69 @@
+// The exponential function on vectors.
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "simd/vec.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+
+// exp(x) = 2^n * exp(r) with n the integer nearest to x / ln 2 and |r| <= ln(2) / 2. ln 2 is taken
+// off in two parts, the first of few enough digits that n * ln2_high is exact (Cody and Waite
+// 1980); exp(r) is a Taylor polynomial whose error stays below a unit in the last place.
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+  using Bits = int32_t;
+  static constexpr float low = -87.3f, high = 88.0f;  // the results that are normal numbers
+  static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+  static constexpr float rounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  static constexpr int mantissa_bits = 23, degree = 7;
+};
+
+template <>
+struct ExpConstants<double> {
+  using Bits = int64_t;
+  static constexpr double low = -708.0, high = 709.0;
+  static constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
+  static constexpr double rounder = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr int mantissa_bits = 52, degree = 13;
+};
+
+template <class V>
+struct Element;
+template <class T, int LANES>
+struct Element<Vec<T, LANES>> {
+  using Type = T;
+};
+
+// Results too small for a normal number are 0, those too large infinite; NaN stays NaN.
+template <class V>
+RUSHLIGHT_INLINE V exponential(V x) {
+  using T = typename Element<V>::Type;
+  using C = ExpConstants<T>;
+  typedef typename C::Bits Bits __attribute__((vector_size(sizeof(V))));
+  const V bounded = min(max(x, V::broadcast(C::low)), V::broadcast(C::high));
+  const V shifted =
+      fma(bounded, V::broadcast(static_cast<T>(1.44269504088896340736)), V::broadcast(C::rounder));
+  const V n = shifted - V::broadcast(C::rounder);
+  const V r = fma(n, V::broadcast(-C::ln2_low), fma(n, V::broadcast(-C::ln2_high), bounded));
+  V p = V::broadcast(T{1});
+#pragma GCC unroll 13
+  for (int i = C::degree; i > 0; --i) {
+    p = fma(p * r, V::broadcast(T{1} / static_cast<T>(i)), V::broadcast(T{1}));
+  }
+  // The low bits of `shifted` hold n; moved up, they add n to the exponent of 1.
+  const Bits exponent = reinterpret_cast<Bits>(shifted.raw) << C::mantissa_bits;
+  const Bits one = reinterpret_cast<Bits>(V::broadcast(T{1}).raw);
+  const V power = {reinterpret_cast<typename V::Raw>(exponent + one)};
+  const V result = p * power;
+  const V floored = {x.raw < V::broadcast(C::low).raw ? V::zero().raw : result.raw};
+  return {x.raw > V::broadcast(C::high).raw ? V::broadcast(static_cast<T>(INFINITY)).raw
+                                            : floored.raw};
+}
+
+}  // namespace rushlight::RUSHLIGHT_ISA
