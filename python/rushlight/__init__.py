@@ -1,26 +1,34 @@
 """Rushlight: a small CPU engine with the module system of ``torch.nn``."""
 
-from rushlight import autograd, data, nn, ops, optim
-from rushlight.autograd import (
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
-from rushlight.config import (
-    __version__,
-    empty_cache,
-    get_num_threads,
-    set_num_threads,
-    show_config,
-)
-from rushlight.dtypes import Size, bool_, dtype, float32, float64, int64
-from rushlight.formatting import set_printoptions
-from rushlight.nn.summary import summary
-from rushlight.ops import *
-from rushlight.serialization import load, save
-from rushlight.tensor import Tensor, device
+# "as" marks what this package exports, for type checkers.
+from rushlight import autograd as autograd
+from rushlight import data as data
+from rushlight import nn as nn
+from rushlight import ops as ops
+from rushlight import optim as optim
+from rushlight.autograd import enable_grad as enable_grad
+from rushlight.autograd import inference_mode as inference_mode
+from rushlight.autograd import is_grad_enabled as is_grad_enabled
+from rushlight.autograd import no_grad as no_grad
+from rushlight.autograd import set_grad_enabled as set_grad_enabled
+from rushlight.config import __version__ as __version__
+from rushlight.config import empty_cache as empty_cache
+from rushlight.config import get_num_threads as get_num_threads
+from rushlight.config import set_num_threads as set_num_threads
+from rushlight.config import show_config as show_config
+from rushlight.dtypes import Size as Size
+from rushlight.dtypes import bool_ as bool_
+from rushlight.dtypes import device as device
+from rushlight.dtypes import dtype as dtype
+from rushlight.dtypes import float32 as float32
+from rushlight.dtypes import float64 as float64
+from rushlight.dtypes import int64 as int64
+from rushlight.formatting import set_printoptions as set_printoptions
+from rushlight.nn.summary import summary as summary
+from rushlight.ops.public import *
+from rushlight.serialization import load as load
+from rushlight.serialization import save as save
+from rushlight.tensor import Tensor as Tensor
 
 # The function, which the module of the same name hid when it was imported above.
 tensor = ops.tensor

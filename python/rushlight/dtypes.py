@@ -1,4 +1,4 @@
-"""The four element types of a tensor, how they mix, and the shape type.
+"""The four element types of a tensor and how they mix, the shape type, the device.
 
 float32 is the fast type, float64 works everywhere, int64 holds labels and indices, bool holds
 masks. Nothing else is accepted: a silent cast would hide a mistake.
@@ -6,14 +6,19 @@ masks. Nothing else is accepted: a silent cast would hide a mistake.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["Size", "dtype", "float32", "float64", "int64"]
+__all__ = ["Size", "device", "dtype", "float32", "float64", "int64"]
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array: TypeAlias = npt.NDArray[Any]
+else:
+    # numpy.typing takes as long to import as all of this package.
+    Array = np.ndarray
 
 
 class dtype:
@@ -55,7 +60,7 @@ float64 = dtype("float64", "float64", 3)
 ALL = (float32, float64, int64, bool_)
 _BY_NUMPY = {each.numpy: each for each in ALL}
 _BY_NAME = {each.name: each for each in ALL}
-_VALID = "float32, float64, int64 or bool"
+VALID = "float32, float64, int64 or bool"
 
 
 def named(name: str) -> dtype:
@@ -73,12 +78,14 @@ def of(array: Array) -> dtype:
     """
     found = _BY_NUMPY.get(array.dtype)
     if found is None:
-        raise TypeError(f"a tensor holds {_VALID}, but got an array of {array.dtype}")
+        raise TypeError(f"a tensor holds {VALID}, but got an array of {array.dtype}")
     return found
 
 
 def as_dtype(value: object, where: str = "dtype") -> dtype:
-    """Return `value` as a :class:`dtype`; NumPy types and ``float``, ``int``, ``bool`` are accepted.
+    """Return `value` as a :class:`dtype`; NumPy's and Python's own types are accepted.
+
+    Python's ``float`` is float64, as in NumPy and PyTorch.
 
     Raises
     ------
@@ -87,14 +94,12 @@ def as_dtype(value: object, where: str = "dtype") -> dtype:
     """
     if isinstance(value, dtype):
         return value
-    if value is float:
-        return float32
     try:
         found = _BY_NUMPY.get(np.dtype(value))  # type: ignore[call-overload]  # any object may come
     except TypeError:
         found = None
     if found is None or value is None:
-        raise TypeError(f"{where} must be {_VALID}, but got {value!r}")
+        raise TypeError(f"{where} must be {VALID}, but got {value!r}")
     return found
 
 
@@ -124,9 +129,46 @@ class Size(tuple[int, ...]):
             count *= extent
         return count
 
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple.__add__(self, other))
+
+    def __radd__(self, other: tuple[int, ...]) -> Size:
+        return Size(tuple.__add__(other, self))
+
     def __repr__(self) -> str:
         return f"rushlight.Size([{', '.join(map(str, self))}])"
 
     def __getitem__(self, index: Any) -> Any:
         found = tuple.__getitem__(self, index)
         return Size(found) if isinstance(index, slice) else found
+
+
+class device(str):
+    """Where a tensor lives: always ``"cpu"``; made to accept what ported code passes.
+
+    Raises
+    ------
+    ValueError
+        For another device.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, type: object = "cpu", index: int | None = None) -> device:
+        """Return the CPU, or raise."""
+        if str(type).split(":")[0] != "cpu":
+            raise ValueError(f"device: there is only 'cpu', but got {type!r}")
+        return super().__new__(cls, "cpu")
+
+    @property
+    def type(self) -> str:
+        """The kind of device."""
+        return "cpu"
+
+    @property
+    def index(self) -> None:  # type: ignore[override]  # PyTorch's name; str.index is of no use here
+        """The number of the device; the CPU has none."""
+        return None
+
+    def __repr__(self) -> str:
+        return "device(type='cpu')"

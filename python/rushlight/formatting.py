@@ -17,7 +17,7 @@ __all__ = ["set_printoptions", "tensor_repr"]
 
 class _Options:
     precision = 4
-    threshold = 1000
+    threshold: float = 1000
     edgeitems = 3
     linewidth = 80
     sci_mode: bool | None = None
@@ -25,12 +25,20 @@ class _Options:
 
 _options = _Options()
 
+# Precision, threshold and edge items of PyTorch's profiles.
+_PROFILES: dict[str, tuple[int, float, int]] = {
+    "default": (4, 1000, 3),
+    "short": (2, 1000, 2),
+    "full": (4, math.inf, 3),
+}
+
 
 def set_printoptions(
     precision: int | None = None,
-    threshold: int | None = None,
+    threshold: float | None = None,
     edgeitems: int | None = None,
     linewidth: int | None = None,
+    profile: str | None = None,
     sci_mode: bool | None = None,
 ) -> None:
     """Set how tensors print; what is left out stays, except `sci_mode`, where None means auto.
@@ -39,15 +47,29 @@ def set_printoptions(
     ----------
     precision : int, optional
         Digits after the point (4 at first).
-    threshold : int, optional
+    threshold : int or inf, optional
         Elements above which only the edges print (1000 at first).
     edgeitems : int, optional
         Elements printed at each edge (3 at first).
     linewidth : int, optional
         Characters in a line (80 at first).
+    profile : {"default", "short", "full"}, optional
+        Where to start from: as at first, with 2 digits, or with every element.
     sci_mode : bool, optional
         Force or forbid scientific notation.
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile.
     """
+    if profile is not None:
+        if profile not in _PROFILES:
+            raise ValueError(
+                f"set_printoptions: profile must be one of {tuple(_PROFILES)}, but got {profile!r}"
+            )
+        _options.precision, _options.threshold, _options.edgeitems = _PROFILES[profile]
+        _options.linewidth = 80
     for name, value in (
         ("precision", precision),
         ("threshold", threshold),

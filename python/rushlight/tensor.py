@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, TypeAlias, cast
 
 from rushlight import dtypes, formatting, ops
 from rushlight.autograd import engine
 from rushlight.autograd.base import TensorBase, set_tensor_type
-from rushlight.dtypes import Array, Size
+from rushlight.dtypes import Array, Size, device
 from rushlight.ops import compare
+from rushlight.ops._common import wrap_dim
+from rushlight.ops.copying import cast as convert
 from rushlight.ops.methods import TensorMethods
 
 __all__ = ["Tensor", "device"]
-
-
-class device(str):
-    """Where a tensor lives: always ``"cpu"``; made to accept what ported code passes.
-
-    Raises
-    ------
-    ValueError
-        For another device.
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, name: object = "cpu", index: int | None = None) -> device:
-        if str(name).split(":")[0] != "cpu":
-            raise ValueError(f"device: there is only 'cpu', but got {name!r}")
-        return super().__new__(cls, "cpu")
-
-    @property
-    def type(self) -> str:
-        """The kind of device."""
-        return "cpu"
-
-    @property
-    def index(self) -> None:  # type: ignore[override]  # PyTorch's name; str.index is of no use here
-        """The number of the device; the CPU has none."""
-        return None
-
-    def __repr__(self) -> str:
-        return "device(type='cpu')"
 
 
 CPU = device()
@@ -51,6 +24,7 @@ CPU = device()
 _bool: TypeAlias = bool
 _float: TypeAlias = float
 _device: TypeAlias = device
+_int: TypeAlias = int
 
 
 class Tensor(TensorMethods, TensorBase):
@@ -66,6 +40,7 @@ class Tensor(TensorMethods, TensorBase):
     __hash__ = object.__hash__
 
     def __new__(cls, *data: Any) -> Tensor:
+        """Return an instance whose array the caller sets."""
         return object.__new__(cls)
 
     def __init__(self, *data: Any) -> None:
@@ -90,24 +65,24 @@ class Tensor(TensorMethods, TensorBase):
         """The sizes, as a tuple."""
         return Size(self._array.shape)
 
-    def size(self, dim: int | None = None) -> Any:
+    def size(self, dim: _int | None = None) -> Any:
         """Return the shape, or its entry `dim`."""
         if dim is None:
             return Size(self._array.shape)
-        return self._array.shape[ops.wrap_dim(dim, self._array.ndim, "size")]
+        return self._array.shape[wrap_dim(dim, self._array.ndim, "size")]
 
     @property
-    def ndim(self) -> int:
+    def ndim(self) -> _int:
         """The number of dimensions."""
         return self._array.ndim
 
-    def dim(self) -> int:
+    def dim(self) -> _int:
         """Return the number of dimensions."""
         return self._array.ndim
 
     ndimension = dim
 
-    def numel(self) -> int:
+    def numel(self) -> _int:
         """Return the number of elements."""
         return self._array.size
 
@@ -127,25 +102,25 @@ class Tensor(TensorMethods, TensorBase):
     layout = "strided"
 
     @property
-    def itemsize(self) -> int:
+    def itemsize(self) -> _int:
         """Bytes in an element."""
         return self._array.itemsize
 
     @property
-    def nbytes(self) -> int:
+    def nbytes(self) -> _int:
         """Bytes in all elements."""
         return self._array.nbytes
 
-    def element_size(self) -> int:
+    def element_size(self) -> _int:
         """Return the bytes in an element."""
         return self._array.itemsize
 
-    def stride(self, dim: int | None = None) -> Any:
+    def stride(self, dim: _int | None = None) -> Any:
         """Return the steps, in elements, between neighbours in each dimension, or in `dim`."""
         steps = tuple(each // self._array.itemsize for each in self._array.strides)
         return steps if dim is None else steps[dim]
 
-    def data_ptr(self) -> int:
+    def data_ptr(self) -> _int:
         """Return the address of the first element."""
         return int(self._array.__array_interface__["data"][0])
 
@@ -172,14 +147,16 @@ class Tensor(TensorMethods, TensorBase):
         RuntimeError
             When the tensor requires a gradient and `force` is not set.
         """
-        if self._requires_grad and not force:
+        if self.requires_grad and not force:
             raise RuntimeError(
                 "numpy: the tensor requires a gradient, which the array would lose; use "
                 "detach().numpy()"
             )
         # From now on the memory can change without a bump of the version.
         self._storage.exported = True
-        return self._array
+        # An array of its own: its shape may be assigned without changing the tensor's.
+        view: Array = self._array.view()
+        return view
 
     def __array__(self, dtype: Any = None, copy: _bool | None = None) -> Array:
         array = self.numpy()
@@ -213,13 +190,13 @@ class Tensor(TensorMethods, TensorBase):
             )
         return bool(self._array.item())
 
-    def __int__(self) -> int:
+    def __int__(self) -> _int:
         return int(self.item())
 
     def __float__(self) -> _float:
         return float(self.item())
 
-    def __index__(self) -> int:
+    def __index__(self) -> _int:
         if self._array.dtype.kind == "f" or self._array.size != 1:
             raise TypeError(
                 f"only an integer tensor of one element is an index, not {self.dtype} of shape "
@@ -227,7 +204,7 @@ class Tensor(TensorMethods, TensorBase):
             )
         return int(self._array.item())
 
-    def __len__(self) -> int:
+    def __len__(self) -> _int:
         if not self._array.ndim:
             raise TypeError("len() of a 0-d tensor")
         return len(self._array)
@@ -248,27 +225,30 @@ class Tensor(TensorMethods, TensorBase):
             format(self._array.item(), spec) if not self._array.ndim else super().__format__(spec)
         )
 
+    def __copy__(self) -> Tensor:
+        # A leaf on the same memory, which must share its version too.
+        result: Tensor = _rebuild(type(self), self._array, self.requires_grad, _user_fields(self))
+        result._share_storage(self)
+        return result
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self._node is not None:
+        if not self.is_leaf:
             raise RuntimeError(
                 "deepcopy: only leaves can be copied, but this tensor was made by "
-                f"{self._node.name()}; use detach() or clone()"
+                f"{self.grad_fn}; use detach() or clone()"
             )
         if id(self) in memo:
             return cast("Tensor", memo[id(self)])
-        result = _rebuild(type(self), self._array.copy(), self._requires_grad, {})
+        result: Tensor = _rebuild(type(self), self._array.copy(), self._requires_grad, {})
         memo[id(self)] = result
+        vars(result).update(copy.deepcopy(_user_fields(self), memo))
         if self._grad is not None:
             result._grad = self._grad.__deepcopy__(memo)
         return result
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if self._node is not None:
-            raise RuntimeError(
-                f"pickle: only leaves can be pickled, but this tensor was made by "
-                f"{self._node.name()}; use detach()"
-            )
-        return _rebuild, (type(self), self._array, self._requires_grad, _user_fields(self))
+        # As in PyTorch, what comes back is a leaf, also where this tensor is not.
+        return _rebuild, (type(self), self._array, self.requires_grad, _user_fields(self))
 
     # -- data and gradient ------------------------------------------------------------------
 
@@ -281,10 +261,11 @@ class Tensor(TensorMethods, TensorBase):
     def data(self, value: Tensor) -> None:
         if not isinstance(value, TensorBase):
             raise TypeError(f"data must be a Tensor, but got {type(value).__name__}")
-        if self._requires_grad and value._array.dtype.kind != "f":
+        if self.requires_grad and value._array.dtype.kind != "f":
             raise RuntimeError("data: a tensor that requires a gradient must stay floating")
         self._array = value._array
         self._share_storage(value)
+        self._base = None
 
     def backward(
         self,
@@ -317,11 +298,17 @@ class Tensor(TensorMethods, TensorBase):
     # -- element type -----------------------------------------------------------------------
 
     def to(
-        self, *args: Any, dtype: Any = None, device: Any = None, copy: _bool = False, **_: Any
+        self,
+        *args: Any,
+        dtype: Any = None,
+        device: Any = None,
+        non_blocking: _bool = False,
+        copy: _bool = False,
     ) -> Tensor:
         """Return the tensor with elements of a dtype: ``to(dtype)``, ``to("cpu")``, ``to(other)``.
 
-        The tensor itself is returned where nothing changes, unless `copy` is set.
+        The tensor itself is returned where nothing changes, unless `copy` is set; `non_blocking`
+        is accepted for ported code.
 
         Raises
         ------
@@ -337,34 +324,38 @@ class Tensor(TensorMethods, TensorBase):
                 dtype = each
         if device is not None:
             _device(device)
-        result = self if dtype is None else ops.cast(self, dtype)
+        result = self if dtype is None else convert(self, dtype)
         return ops.clone(self) if copy and result is self else result
 
     def type(self, dtype: Any = None) -> Any:
         """Return the tensor with elements of `dtype`; the type's name without one."""
         if dtype is None:
             return f"rushlight.{_TYPE_NAMES[self.dtype.name]}"
-        return ops.cast(self, dtype)
+        return convert(self, dtype)
 
     def float(self) -> Tensor:
         """Return the tensor as float32."""
-        return ops.cast(self, dtypes.float32)
+        return convert(self, dtypes.float32)
 
     def double(self) -> Tensor:
         """Return the tensor as float64."""
-        return ops.cast(self, dtypes.float64)
+        return convert(self, dtypes.float64)
 
     def long(self) -> Tensor:
         """Return the tensor as int64; fractions are cut off."""
-        return ops.cast(self, dtypes.int64)
+        return convert(self, dtypes.int64)
+
+    def int(self) -> Tensor:
+        """Return the tensor as int64, the one integer type here (int32 in PyTorch)."""
+        return convert(self, dtypes.int64)
 
     def bool(self) -> Tensor:
         """Return the mask of nonzero elements."""
-        return ops.cast(self, dtypes.bool_)
+        return convert(self, dtypes.bool_)
 
     def type_as(self, other: Tensor) -> Tensor:
         """Return the tensor with the element type of `other`."""
-        return ops.cast(self, other.dtype)
+        return convert(self, other.dtype)
 
     def cpu(self) -> Tensor:
         """Return the tensor itself: there is only the CPU."""
@@ -401,9 +392,16 @@ _TYPE_NAMES = {
 }
 
 
+_OWN_FIELDS = frozenset(TensorBase.__annotations__) | {
+    "_output_index",
+    "_requires_grad",
+    "_storage_state",
+}
+
+
 def _user_fields(tensor: Tensor) -> dict[str, Any]:
-    """Return the attributes that users set on a tensor; autograd's own start with "_"."""
-    return {name: each for name, each in vars(tensor).items() if not name.startswith("_")}
+    """Return the attributes that users, and not autograd, set on a tensor."""
+    return {name: each for name, each in vars(tensor).items() if name not in _OWN_FIELDS}
 
 
 def _rebuild(cls: type[Any], array: Array, requires_grad: _bool, fields: dict[str, Any]) -> Any:

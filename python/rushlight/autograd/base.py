@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rushlight import dtypes
+from rushlight.autograd import grad_mode
 from rushlight.autograd.hooks import HookDict, RemovableHandle
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Storage:
     """What the views of one piece of memory share.
 
     `version` counts in-place changes, `rebased` those of them that were recorded in a graph: a
-    view taken before one no longer knows its history. `exported` is set once a writable array
+    view taken before one must look up its history again. `exported` is set once a writable array
     was handed out (``.numpy()``): from then on the memory can change without a count.
     """
 
@@ -48,7 +49,7 @@ class TensorBase:
     _node: Node | None = None
     _output_index = 0
     _base: TensorBase | None = None
-    _base_rebased = 0
+    _base_rebased: int | None = 0
     _retained: bool = False
     _hooks: HookDict | None = None
     _post_hooks: HookDict | None = None
@@ -73,22 +74,33 @@ class TensorBase:
         self._storage.version += 1
 
     def _share_storage(self, other: TensorBase) -> None:
-        self.__dict__["_storage_state"] = other._storage
+        self._use_storage(other._storage)
+
+    def _use_storage(self, storage: Storage) -> None:
+        self.__dict__["_storage_state"] = storage
 
     def _become_view_of(self, source: TensorBase) -> None:
         self._share_storage(source)
         self._base = source if source._base is None else source._base
-        self._base_rebased = self._storage.rebased
+        # A view taken under no_grad stays outside the graph, whatever happens to its base.
+        self._base_rebased = self._storage.rebased if grad_mode.state.enabled else None
+
+    def _refresh(self) -> None:
+        """Look up a view's history again if its base was changed in place and recorded since."""
+        if self._base is not None and self._base_rebased not in (None, self._storage.rebased):
+            _follow_base(self)
 
     # -- place in the graph -----------------------------------------------------------------
 
     @property
     def requires_grad(self) -> bool:
         """Whether ``backward`` computes a gradient for this tensor."""
+        self._refresh()
         return self._requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        self._refresh()
         if self._node is not None:
             if not value:
                 raise RuntimeError(
@@ -111,11 +123,13 @@ class TensorBase:
     @property
     def is_leaf(self) -> bool:
         """True for a tensor that no recorded operation made."""
+        self._refresh()
         return self._node is None
 
     @property
     def grad_fn(self) -> Node | None:
         """The recorded operation that made this tensor, or None."""
+        self._refresh()
         return self._node
 
     @property
@@ -155,7 +169,7 @@ class TensorBase:
         RuntimeError
             When the tensor does not require a gradient.
         """
-        if not self._requires_grad:
+        if not self.requires_grad:
             raise RuntimeError("retain_grad: the tensor does not require a gradient")
         if self._node is None or self._retained:
             return
@@ -174,7 +188,7 @@ class TensorBase:
         RuntimeError
             When the tensor does not require a gradient.
         """
-        if not self._requires_grad:
+        if not self.requires_grad:
             raise RuntimeError("register_hook: the tensor does not require a gradient")
         if self._node is not None:
             return RemovableHandle.add(self._node.hooks_of(self._output_index), hook)
@@ -188,10 +202,14 @@ class TensorBase:
         Raises
         ------
         RuntimeError
-            When the tensor is not a leaf.
+            When the tensor is not a leaf, or does not require a gradient.
         """
-        if self._node is not None:
+        if not self.is_leaf:
             raise RuntimeError("register_post_accumulate_grad_hook: the tensor is not a leaf")
+        if not self._requires_grad:
+            raise RuntimeError(
+                "register_post_accumulate_grad_hook: the tensor does not require a gradient"
+            )
         if self._post_hooks is None:
             self._post_hooks = HookDict()
         return RemovableHandle.add(self._post_hooks, hook)
@@ -214,12 +232,19 @@ class TensorBase:
 
 
 _tensor_type: type[TensorBase] = TensorBase
+_follow_base: Callable[[TensorBase], None]
 
 
 def set_tensor_type(cls: type[TensorBase]) -> None:
     """Make `cls` the type of every result; called once, by the module that defines Tensor."""
     global _tensor_type
     _tensor_type = cls
+
+
+def set_view_follower(function: Callable[[TensorBase], None]) -> None:
+    """Make `function` what looks up a view's history; called once, by the module of the graph."""
+    global _follow_base
+    _follow_base = function
 
 
 def wrap(array: Array) -> Tensor:

@@ -8,7 +8,15 @@ import numpy as np
 
 from rushlight.dtypes import Array
 
-__all__ = ["sum_to"]
+__all__ = ["broadcasts", "sum_to"]
+
+
+def broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Return whether an array of `shape` broadcasts to exactly `target`."""
+    try:
+        return np.broadcast_shapes(shape, target) == target
+    except ValueError:
+        return False
 
 
 def sum_to(array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -20,7 +28,7 @@ def sum_to(array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         When `shape` does not broadcast to the shape of `array`.
     """
     if array.shape != shape:
-        if np.broadcast_shapes(array.shape, shape) != array.shape:
+        if not broadcasts(shape, array.shape):
             raise ValueError(f"{list(shape)} does not broadcast to {list(array.shape)}")
         lead = array.ndim - len(shape)
         inner = (lead + axis for axis, extent in enumerate(shape) if extent == 1)

@@ -115,7 +115,7 @@ def _roots(
     for number, (tensor, gradient) in enumerate(zip(tensors, gradients, strict=True)):
         if not isinstance(tensor, TensorBase):
             raise TypeError(f"{operation}: expected tensors, but got {type(tensor).__name__}")
-        if not tensor._requires_grad:
+        if not tensor.requires_grad:
             raise RuntimeError(
                 f"{operation}: tensor {number} does not require a gradient and has no grad_fn"
             )
@@ -170,7 +170,8 @@ def _walk(
 ) -> _Walk:
     reach, run = (None, None) if wanted is None else _restrict([root for root, _ in roots], wanted)
     walk = _Walk(wanted, reach, run)
-    with grad_mode.no_grad():
+    # Gradients overflow in silence, as everything else does.
+    with grad_mode.no_grad(), np.errstate(all="ignore"):
         for tensor, value in roots:
             node = tensor._node
             walk.deliver(tensor if node is None else (node, tensor._output_index), value, True)
@@ -178,18 +179,23 @@ def _walk(
         for leaf, value in walk.leaves.items():
             if leaf._hooks:
                 changed = run_hooks(leaf._hooks, value)
-                walk.fresh[leaf] &= changed is value
+                # The hook may have kept what it was given.
+                walk.fresh[leaf] = False
                 walk.leaves[leaf] = value if changed is None else changed
     return walk
 
 
 def _accumulate(leaf: TensorBase, value: Array, fresh: bool) -> None:
     """Add `value` to the leaf's gradient; a fresh array becomes the gradient itself."""
-    if leaf._grad is None:
+    before = leaf._grad
+    if before is None:
         leaf._grad = wrap(value if fresh and value.flags.writeable else value.copy())
+    elif before._array.flags.writeable and 0 not in before._array.strides:
+        np.add(before._array, value, out=before._array)
+        before._bump_version()
     else:
-        np.add(leaf._grad._array, value, out=leaf._grad._array)
-        leaf._grad._bump_version()
+        # A gradient that the user set and that cannot be written, such as an expanded one.
+        leaf._grad = wrap(before._array + value)
     for hook in tuple((leaf._post_hooks or {}).values()):
         hook(leaf)
 
@@ -230,9 +236,7 @@ def backward(
     tensors = (tensors,) if isinstance(tensors, TensorBase) else tuple(tensors)
     if grad_tensors is None or isinstance(grad_tensors, TensorBase):
         grad_tensors = (grad_tensors,) * len(tensors)
-    wanted = None if inputs is None else _as_tuple(inputs)
-    if wanted is not None and not wanted:
-        raise RuntimeError("backward: inputs must not be empty")
+    wanted = None if inputs is None else _inputs(inputs, "backward")
     walk = _walk(_roots(tensors, grad_tensors, "backward"), bool(retain_graph), wanted)
     for leaf, value in walk.leaves.items():
         _accumulate(leaf, value, walk.fresh[leaf])
@@ -273,12 +277,9 @@ def grad(
     """
     if create_graph:
         raise RuntimeError(f"grad: {_NO_CREATE_GRAPH}")
-    outputs, wanted = _as_tuple(outputs), _as_tuple(inputs)
+    outputs, wanted = _as_tuple(outputs), _inputs(inputs, "grad")
     if grad_outputs is None or isinstance(grad_outputs, TensorBase):
         grad_outputs = (grad_outputs,) * len(outputs)
-    for number, each in enumerate(wanted):
-        if not each._requires_grad:
-            raise RuntimeError(f"grad: input {number} does not require a gradient")
     walk = _walk(_roots(outputs, grad_outputs, "grad"), bool(retain_graph), wanted)
     results: list[Tensor | None] = []
     for number, each in enumerate(wanted):
@@ -297,3 +298,18 @@ def grad(
 
 def _as_tuple(tensors: TensorBase | Sequence[TensorBase]) -> tuple[TensorBase, ...]:
     return (tensors,) if isinstance(tensors, TensorBase) else tuple(tensors)
+
+
+def _inputs(inputs: TensorBase | Sequence[TensorBase], operation: str) -> tuple[TensorBase, ...]:
+    """Return the tensors to differentiate by, checked."""
+    wanted = _as_tuple(inputs)
+    if not wanted:
+        raise RuntimeError(f"{operation}: inputs must not be empty")
+    for number, each in enumerate(wanted):
+        if not isinstance(each, TensorBase):
+            raise TypeError(
+                f"{operation}: inputs must be Tensors, but number {number} is {type(each).__name__}"
+            )
+        if not each.requires_grad:
+            raise RuntimeError(f"{operation}: input {number} does not require a gradient")
+    return wanted

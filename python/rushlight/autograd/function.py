@@ -10,7 +10,8 @@ import numpy as np
 from rushlight.autograd import grad_mode
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.broadcast import sum_to
-from rushlight.autograd.node import Node, check_in_place, check_writable
+from rushlight.autograd.inplace import check_in_place, check_writable
+from rushlight.autograd.node import Node, needs_of
 
 if TYPE_CHECKING:
     from rushlight.dtypes import Array
@@ -53,16 +54,20 @@ class Function(Node):
     _materialize = True
     _dirty: tuple[TensorBase, ...] = ()
     _excluded: tuple[TensorBase, ...] = ()
+    _to_save: tuple[TensorBase | None, ...] = ()
     _argument_count = 0
 
     @classmethod
     def name(cls) -> str:
+        """Return the name that ``grad_fn=<...>`` prints."""
         return f"{cls.__name__}Backward"
 
     # -- what forward may call on ctx -------------------------------------------------------
 
     def save_for_backward(self, *tensors: TensorBase | None) -> None:
         """Keep inputs or outputs of forward for backward, where :attr:`saved_tensors` has them.
+
+        They are kept as they are when forward returns.
 
         Raises
         ------
@@ -74,14 +79,26 @@ class Function(Node):
                 raise TypeError(
                     f"save_for_backward: expected tensors or None, but got {type(each).__name__}"
                 )
-        if self._saved is not None:
-            self._saved = []
-        self.save(*tensors)
+        self._to_save = tensors
 
     @property
     def saved_tensors(self) -> tuple[Tensor, ...]:
-        """What was given to :meth:`save_for_backward`, as tensors outside the graph."""
-        return tuple(None if each is None else wrap(each) for each in self.saved)  # type: ignore[misc]  # None only where None was saved
+        """What was given to :meth:`save_for_backward`, as tensors outside the graph.
+
+        They share memory and version with the originals.
+
+        Raises
+        ------
+        RuntimeError
+            When they were freed by an earlier backward, or changed in place since.
+        """
+        arrays = self.saved
+        found: list[Any] = []
+        for array, (_, storage, _) in zip(arrays, self._saved or (), strict=True):
+            found.append(None if array is None else wrap(array))
+            if storage is not None:
+                found[-1]._use_storage(storage)
+        return tuple(found)
 
     def mark_dirty(self, *tensors: TensorBase) -> None:
         """Declare the inputs that forward changed in place and returns."""
@@ -102,6 +119,8 @@ class Function(Node):
         """Run ``forward`` on `args` and record the operation where a gradient is required."""
         node = cls()
         tracked = node.track(args)
+        if not tracked:
+            node.needs_input_grad = needs_of(args)
         node._argument_count = len(args)
         with grad_mode.no_grad():
             if cls.setup_context is None:
@@ -112,7 +131,10 @@ class Function(Node):
         single = not isinstance(result, tuple)
         outputs = [node._output(each, args, tracked) for each in ((result,) if single else result)]
         if tracked:
+            node.save(*node._to_save)
             node._attach_differentiable(outputs)
+        # Outputs among these refer to the node: keeping them would be a cycle.
+        node._to_save = node._dirty = node._excluded = ()
         return outputs[0] if single else tuple(outputs)
 
     def _output(self, value: Any, args: Sequence[Any], tracked: bool) -> Any:
@@ -127,6 +149,11 @@ class Function(Node):
             check_writable(value, self.name())
             if tracked:
                 check_in_place(value, self.name())
+                if value._base is not None:
+                    raise RuntimeError(
+                        f"{self.name()}: a view cannot be changed in place by a Function while "
+                        "operations are recorded; pass a clone()"
+                    )
                 value._storage.rebased += 1
             value._bump_version()
             return value
@@ -149,6 +176,7 @@ class Function(Node):
                 each._node, each._output_index, each._requires_grad = self, index, True
 
     def run(self, grads: list[Array | None]) -> tuple[Array | None, ...]:
+        """Return what the user's ``backward`` gives for the gradients of the outputs, checked."""
         self.check_not_released()
         tensors: list[Tensor | None] = []
         for value, (shape, dtype) in zip(grads, self.outputs, strict=True):
@@ -176,7 +204,8 @@ class Function(Node):
             return None
         if not isinstance(value, TensorBase):
             raise TypeError(
-                f"{self.name()}: gradient {number} must be a Tensor or None, got {type(value)}"
+                f"{self.name()}: gradient {number} must be a Tensor or None, but got "
+                f"{type(value).__name__}"
             )
         if isinstance(edge, tuple):
             shape, dtype = edge[0].outputs[edge[1]]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, TypeVar
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+
+# A flag of code objects; see inspect.CO_GENERATOR.
+_CO_GENERATOR = 0x20
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,6 +54,8 @@ class _GradMode:
 
     def __call__(self, function: F) -> F:
         mode = self._mode
+        if _is_generator(function):
+            return _decorated_generator(function, mode)  # type: ignore[return-value]  # as below
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -58,6 +63,37 @@ class _GradMode:
                 return function(*args, **kwargs)
 
         return wrapped  # type: ignore[return-value]  # functools.wraps keeps the signature
+
+
+def _is_generator(function: Callable[..., Any]) -> bool:
+    # inspect.isgeneratorfunction would import inspect, which takes longer than all of this file.
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & _CO_GENERATOR)
+
+
+def _decorated_generator(function: Callable[..., Any], mode: bool) -> Callable[..., Any]:
+    """Return a generator function whose body, but not its caller, runs under `mode`."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        body = function(*args, **kwargs)
+        resume: Callable[[], Any] = functools.partial(next, body)
+        while True:
+            try:
+                with _GradMode(mode):
+                    value = resume()
+            except StopIteration as stop:
+                return stop.value
+            try:
+                resume = functools.partial(body.send, (yield value))
+            except GeneratorExit:
+                with _GradMode(mode):
+                    body.close()
+                raise
+            except BaseException as error:
+                resume = functools.partial(body.throw, error)
+
+    return wrapped
 
 
 class _BareDecorator(_GradMode):
@@ -99,6 +135,7 @@ class set_grad_enabled(_GradMode):
         state.enabled = self._mode
 
     def __call__(self, function: F) -> F:
+        """Return `function` with its calls under this mode."""
         # As a decorator the mode belongs to the function's calls, not to the line that decorates.
         state.enabled = self._before
         return super().__call__(function)
@@ -107,5 +144,9 @@ class set_grad_enabled(_GradMode):
 class inference_mode(_GradMode):
     """Record nothing inside when `mode` is true; the same as :class:`no_grad` in this engine."""
 
-    def __init__(self, mode: bool = True) -> None:
+    def __new__(cls, mode: Any = True) -> Any:
+        """Return the context manager, or the function that ``@inference_mode`` decorates."""
+        return _GradMode(False)(mode) if callable(mode) else super().__new__(cls)
+
+    def __init__(self, mode: Any = True) -> None:
         super().__init__(not mode)

@@ -46,7 +46,7 @@ def gradcheck(
     Raises
     ------
     ValueError
-        When no input requires a gradient, or one that does is not float64.
+        When no input or no output requires a gradient, or an input that does is not float64.
     RuntimeError
         On a mismatch, naming output, input, element and both values.
     """
@@ -64,7 +64,10 @@ def gradcheck(
                 f"gradcheck: input {number} is {each._array.dtype}, but finite differences need "
                 "float64"
             )
-    for index, output in enumerate(_outputs(func, args)):
+    outputs = _outputs(func, args)
+    if not any(output._requires_grad for output in outputs):
+        raise ValueError("gradcheck: no output requires a gradient")
+    for index, output in enumerate(outputs):
         if not output._requires_grad:
             continue
         for number, each in checked:

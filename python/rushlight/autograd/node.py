@@ -1,30 +1,33 @@
-"""The graph: a node per recorded operation, and ``Primitive``, the base of the built-in ones."""
+"""The graph: a node per recorded operation."""
 
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
-from weakref import ReferenceType
 
 import numpy as np
 
-from rushlight import dtypes
 from rushlight.autograd import grad_mode
 from rushlight.autograd.base import Storage, TensorBase, wrap
 from rushlight.autograd.hooks import HookDict
 
 if TYPE_CHECKING:
     from rushlight.dtypes import Array
-    from rushlight.tensor import Tensor
 
-__all__ = ["Edge", "Node", "Primitive"]
+__all__ = ["Edge", "Node", "edge_of", "needs_of", "next_sequence", "run_hooks"]
 
 # Where the gradient of an input goes: an output of the node that made it, a leaf, or nowhere.
 Edge: TypeAlias = "tuple[Node, int] | TensorBase | None"
 _Saved: TypeAlias = "tuple[Array | None, Storage | None, int]"
 
 _sequence = itertools.count()
+
+
+def next_sequence() -> int:
+    """Return the number of a new node: larger than that of every node before it."""
+    return next(_sequence)
 
 
 class Node:
@@ -41,7 +44,9 @@ class Node:
     _saved: list[_Saved] | None = None
     _released = False
     _hooks: dict[int, HookDict] | None = None
-    _retained: list[tuple[int, ReferenceType[TensorBase]]] | None = None
+    _retained: list[tuple[int, weakref.ReferenceType[TensorBase]]] | None = None
+    # The array that an operation writes into while it runs in place.
+    out: Array | None = None
 
     @classmethod
     def name(cls) -> str:
@@ -62,12 +67,12 @@ class Node:
         """Note which arguments need gradients; return whether this operation is recorded."""
         if not grad_mode.state.enabled:
             return False
-        needs = tuple([isinstance(arg, TensorBase) and arg._requires_grad for arg in args])
+        needs = needs_of(args)
         if True not in needs:
             return False
         self.needs_input_grad = needs
         self.edges = tuple([edge_of(arg) for arg in args])
-        self.sequence = next(_sequence)
+        self.sequence = next_sequence()
         self._saved = []
         return True
 
@@ -89,7 +94,11 @@ class Node:
         for value in values:
             if isinstance(value, TensorBase):
                 storage = value._storage
-                self._saved.append((value._array, storage, storage.version))
+                if value._array is self.out:
+                    # About to be overwritten by this very operation: keep what it was.
+                    self._saved.append((value._array.copy(), None, 0))
+                else:
+                    self._saved.append((value._array, storage, storage.version))
             else:
                 self._saved.append((value, None, 0))
 
@@ -133,11 +142,16 @@ class Node:
             self._hooks = {}
         return self._hooks.setdefault(index, HookDict())
 
-    def retain(self, index: int, tensor: ReferenceType[TensorBase]) -> None:
+    def retain(self, index: int, tensor: weakref.ReferenceType[TensorBase]) -> None:
         """Let the walk store the gradient of output `index` on `tensor`."""
         if self._retained is None:
             self._retained = []
         self._retained.append((index, tensor))
+
+    def hand_over(self, tensor: TensorBase, heir: Node) -> None:
+        """Let `heir`, which changed `tensor` in place, keep its gradient instead of this node."""
+        self._retained = [each for each in self._retained or () if each[1]() is not tensor]
+        heir.retain(0, weakref.ref(tensor))
 
     def finish(self, grads: list[Array | None]) -> None:
         """Run the hooks on the complete gradients of the outputs, and keep retained ones."""
@@ -146,7 +160,8 @@ class Node:
         for index, reference in self._retained or ():
             tensor, grad = reference(), grads[index]
             if tensor is not None and grad is not None:
-                tensor._grad = wrap(grad.copy())
+                before = tensor._grad
+                tensor._grad = wrap(grad.copy() if before is None else before._array + grad)
 
     def run(self, grads: list[Array | None]) -> tuple[Array | None, ...]:
         """Return the gradients of the inputs, given those of the outputs."""
@@ -163,143 +178,33 @@ def run_hooks(hooks: dict[int, Callable[..., Any]], grad: Array | None) -> Array
         if result is None:
             continue
         if not isinstance(result, TensorBase):
-            raise TypeError(f"a tensor hook must return a Tensor or None, got {type(result)}")
-        if result._array.shape != grad.shape:
+            raise TypeError(
+                f"a tensor hook must return a Tensor or None, but got {type(result).__name__}"
+            )
+        array = result._array
+        if array.shape != grad.shape or array.dtype != grad.dtype:
             raise RuntimeError(
-                f"a tensor hook returned a gradient of shape {list(result._array.shape)}, "
-                f"expected {list(grad.shape)}"
+                f"a tensor hook returned a gradient of {array.dtype} and shape "
+                f"{list(array.shape)}, expected {grad.dtype} and shape {list(grad.shape)}"
             )
         tensor = wrap(result._array)
     return tensor._array
+
+
+def needs_of(args: Sequence[object]) -> tuple[bool, ...]:
+    """Return which arguments are tensors that require gradients."""
+    return tuple(
+        [
+            isinstance(arg, TensorBase)
+            # The property looks up what a view missed; others are spared the call.
+            and (arg._requires_grad if arg._base is None else arg.requires_grad)
+            for arg in args
+        ]
+    )
 
 
 def edge_of(value: object) -> Edge:
     """Return where the gradient of an argument goes: to its maker, to the leaf, or nowhere."""
     if not isinstance(value, TensorBase) or not value._requires_grad:
         return None
-    if value._node is None:
-        return value
-    if value._base is not None and value._base_rebased != value._storage.rebased:
-        raise RuntimeError(
-            f"a view made by {value._node.name()} is used after the tensor it views was changed in "
-            "place; take the view again"
-        )
-    return value._node, value._output_index
-
-
-class Primitive(Node):
-    """A built-in differentiable operation.
-
-    A subclass defines ``forward(self, *args)``, which gets the tensors and values of `apply` and
-    returns an array (or a tuple of them), and ``backward(self, *grads)``, which gets an array
-    per output and returns an array or None per argument. What backward returns must be fresh
-    memory, the incoming gradient itself, or a view: the walk copies the latter two where they
-    would become a leaf's gradient.
-    """
-
-    is_view = False
-    out: Array | None = None
-    _saves_output = False
-
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
-
-    @classmethod
-    def apply(cls, *args: Any) -> Tensor:
-        """Run the operation on `args` and record it where one of them requires a gradient."""
-        node = cls()
-        tracked = node.track(args)
-        result = wrap(node.forward(*args))
-        if cls.is_view and np.may_share_memory(result._array, args[0]._array):
-            result._become_view_of(args[0])
-        if tracked:
-            node.attach((result,))
-            if node._saves_output:
-                node.save(result)
-        return result
-
-    @classmethod
-    def apply_many(cls, *args: Any) -> tuple[Tensor, ...]:
-        """As :meth:`apply`, for an operation whose forward returns a tuple."""
-        node = cls()
-        tracked = node.track(args)
-        results = tuple([wrap(each) for each in node.forward(*args)])
-        if tracked:
-            node.attach(results)
-        return results
-
-    @classmethod
-    def apply_(cls, target: TensorBase, *args: Any) -> Tensor:
-        """Run the operation and put its result in the place of `target`, its first argument."""
-        operation = f"{cls.__name__.lower()}_"
-        check_writable(target, operation)
-        node = cls()
-        tracked = node.track((target, *args))
-        if tracked:
-            check_in_place(target, operation)
-        node.out = target._array
-        array = node.forward(target, *args)
-        if array is not target._array:
-            check_fits(target, array, operation)
-            np.copyto(target._array, array, casting="same_kind")
-        target._bump_version()
-        if tracked:
-            target._storage.rebased += 1
-            node.attach((target,))
-            if node._saves_output:
-                node.save(target)
-        return target  # type: ignore[return-value]  # every instance is a Tensor
-
-    def save_output(self) -> None:
-        """Keep the result of this operation, once it is there, as the last of `saved`."""
-        self._saves_output = True
-
-    def run(self, grads: list[Array | None]) -> tuple[Array | None, ...]:
-        for index, (shape, dtype) in enumerate(self.outputs):
-            if grads[index] is None and dtype.kind == "f":
-                grads[index] = np.zeros(shape, dtype)
-        result = self.backward(*grads)
-        return result if type(result) is tuple else (result,)
-
-
-def check_writable(target: TensorBase, operation: str) -> None:
-    """Raise RuntimeError when `target` cannot be changed in place."""
-    array = target._array
-    if array.size and 0 in array.strides and any(
-        extent > 1 and stride == 0
-        for extent, stride in zip(array.shape, array.strides, strict=True)
-    ):
-        raise RuntimeError(
-            f"{operation}: several elements of the tensor to change in place share one memory "
-            "location (it was expanded); use clone() first"
-        )
-    if not array.flags.writeable:
-        raise RuntimeError(f"{operation}: the tensor to change in place is read-only memory")
-
-
-def check_in_place(target: TensorBase, operation: str) -> None:
-    """Raise RuntimeError when changing `target` in place cannot be recorded."""
-    if target._node is None and target._requires_grad:
-        raise RuntimeError(
-            f"{operation}: a leaf that requires a gradient cannot be changed in place while "
-            "operations are recorded; use no_grad()"
-        )
-    if target._base is not None:
-        raise RuntimeError(
-            f"{operation}: a view cannot be changed in place while operations are recorded; assign "
-            "to the tensor it views (base[index] = ...), or work on a clone()"
-        )
-
-
-def check_fits(target: TensorBase, array: Array, operation: str) -> None:
-    """Raise when a result cannot take the place of `target`."""
-    if array.shape != target._array.shape:
-        raise RuntimeError(
-            f"{operation}: a result of shape {list(array.shape)} cannot take the place of a tensor "
-            f"of shape {list(target._array.shape)}"
-        )
-    if not np.can_cast(array.dtype, target._array.dtype, "same_kind"):
-        raise RuntimeError(
-            f"{operation}: a result of {dtypes.of(array)} cannot be stored in a tensor of "
-            f"{dtypes.of(target._array)}"
-        )
+    return value if value._node is None else (value._node, value._output_index)

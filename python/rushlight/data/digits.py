@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from rushlight.data.dataset import TensorDataset
+from rushlight.dtypes import Array
 from rushlight.ops.creation import from_numpy
 
 __all__ = ["digits"]
@@ -51,9 +52,8 @@ def digits(split: Literal["train", "test"] = "train") -> TensorDataset:
     return TensorDataset(from_numpy(scaled), from_numpy(labels[chosen].astype(np.int64)))
 
 
-def _held_out(
-    labels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _held_out(labels: Array) -> Array:
+    """Return a mask of every fifth image of each digit."""
     mask = np.zeros(labels.shape, np.bool_)
     for label in np.unique(labels):
         mask[np.flatnonzero(labels == label)[4::5]] = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -85,13 +84,15 @@ class ModelSummary:
 
     def _repr_html_(self) -> str:
         """Return a tree that folds and unfolds; every text in it is escaped."""
+        from html import escape  # needs a table of entities that few imports should pay for
+
         parts = ['<div class="rushlight-summary" style="font-family: monospace">']
         open_depths: list[int] = []
         for number, row in enumerate(self.rows):
             while open_depths and open_depths[-1] >= row.depth:
                 parts.append("</details>")
                 open_depths.pop()
-            text = html.escape(
+            text = escape(
                 "  ".join([row.name or "(model)", row.kind, *(c for c in _cells(row) if c)])
             )
             below = number + 1 < len(self.rows) and self.rows[number + 1].depth > row.depth
@@ -104,7 +105,7 @@ class ModelSummary:
             else:
                 parts.append(f'<div style="margin-left: calc({margin} + 1em)">{text}</div>')
         parts += ["</details>"] * len(open_depths)
-        parts += [f"<div>{html.escape(line)}</div>" for line in self._totals()]
+        parts += [f"<div>{escape(line)}</div>" for line in self._totals()]
         return "\n".join([*parts, "</div>"])
 
 
@@ -232,7 +233,7 @@ def _rows(model: Module, calls: dict[Module, _Calls]) -> Iterator[Row]:
 def _multiply_adds(module: Module, output: Any) -> int:
     """Return the multiply-adds of one call: those of convolution and linear layers."""
     if isinstance(module, (Conv2d, Linear)) and isinstance(output, Tensor):
-        per_element = math.prod(module.weight.shape[1:])
+        per_element: int = math.prod(module.weight.shape[1:])
         return output.numel() * per_element
     return 0
 

@@ -68,7 +68,8 @@ def checked_shape(sizes: Sequence[Any], operation: str) -> tuple[int, ...]:
     for extent in shape:
         if extent < 0:
             raise ValueError(f"{operation}: size has a negative extent {extent}: {list(shape)}")
-        count *= extent
+        # A size of 0 does not excuse its neighbours.
+        count *= max(extent, 1)
     if count > (2**63 - 1) // 8:
         raise ValueError(f"{operation}: size {list(shape)} has too many elements for memory")
     return shape
@@ -125,3 +126,22 @@ def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
 def reduced_shape(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
     """Return `shape` with 1 in the reduced dimensions: it broadcasts back to the input."""
     return tuple(1 if axis in dims else extent for axis, extent in enumerate(shape))
+
+
+class renamed:
+    """Let errors that start with the name of one operation start with that of another.
+
+    For an operation that is done by another: ``with renamed("conv2d", "conv1d"):``.
+    """
+
+    def __init__(self, inner: str, outer: str) -> None:
+        self._inner, self._outer = f"{inner}:", f"{outer}:"
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Raise the error again under the name of the outer operation."""
+        text = str(error)
+        if isinstance(error, (TypeError, ValueError)) and text.startswith(self._inner):
+            raise type(error)(self._outer + text[len(self._inner) :]) from None

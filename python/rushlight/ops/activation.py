@@ -1,4 +1,4 @@
-"""relu, softmax and log-softmax."""
+"""relu and its relatives made of straight lines, softmax and log-softmax."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ import numpy as np
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.broadcast import sum_to
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import array_of, refuse, wrap_dim
+from rushlight.ops import special
+from rushlight.ops._common import array_of, quiet, refuse, wrap_dim
+from rushlight.ops.checks import number, same_type
 from rushlight.ops.copying import cast
+from rushlight.ops.pointwise import Pointwise, applied
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
-__all__ = ["log_softmax", "relu", "relu_", "softmax"]
+__all__ = [
+    "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_",
+    "log_softmax", "prelu", "relu", "relu6", "relu_", "softmax",
+]  # fmt: skip
 
 
 class Relu(Primitive):
@@ -114,3 +121,247 @@ def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Return exponentials divided by their sum along `dim`; see :func:`log_softmax`."""
     return _softmax(Softmax, input, dim, dtype, "softmax")
+
+
+class Hardtanh(Pointwise):
+    from_result = True
+
+    @staticmethod
+    def value(x: Array, low: float, high: float) -> Array:
+        return np.clip(x, low, high)
+
+    @staticmethod
+    def gradient(grad: Array, at: Array, low: float, high: float) -> Array:
+        return special.kept(~((at <= low) | (at >= high)), grad)
+
+
+class Relu6(Hardtanh):
+    @classmethod
+    def name(cls) -> str:
+        return "HardtanhBackward0"
+
+
+class LeakyRelu(Pointwise):
+    """The result has the sign of the argument for slopes from 0, and then tells its gradient."""
+
+    from_result = True
+
+    @staticmethod
+    def value(x: Array, slope: float) -> Array:
+        scaled = x * slope
+        return np.maximum(x, scaled) if 0 < slope <= 1 else special.select(x > 0, x, scaled)
+
+    @staticmethod
+    def gradient(grad: Array, at: Array, slope: float) -> Array:
+        return special.select(at > 0, grad, grad * slope)
+
+
+class SteepLeakyRelu(LeakyRelu):
+    """A negative slope folds both sides together: the argument must be kept."""
+
+    from_result = False
+
+    @classmethod
+    def name(cls) -> str:
+        return "LeakyReluBackward0"
+
+
+class PRelu(Primitive):
+    @classmethod
+    def name(cls) -> str:
+        return "PreluKernelBackward0"
+
+    def forward(self, a: Tensor, weight: Tensor) -> Array:
+        self.save(a, weight)
+        x, factor = np.atleast_1d(a._array), self._spread(a._array, weight._array)
+        with quiet():
+            return special.select(x > 0, x, x * factor).reshape(a._array.shape)
+
+    @staticmethod
+    def _spread(x: Array, weight: Array) -> Array:
+        """Return the weight shaped to multiply [n, c, ...]."""
+        return weight.reshape(()) if weight.size == 1 else weight.reshape(-1, *(1,) * (x.ndim - 2))
+
+    def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
+        x, weight = self.saved
+        need_input, need_weight = self.needs_input_grad
+        factor, shape = self._spread(x, weight), grad.shape
+        x, grad = np.atleast_1d(x), np.atleast_1d(grad)
+        diff_input = diff_weight = None
+        with quiet():
+            if need_input:
+                diff_input = special.select(x > 0, grad, grad * factor).reshape(shape)
+            if need_weight:
+                each = special.kept(~(x > 0), grad * x)
+                diff_weight = sum_to(each, factor.shape, x.dtype).reshape(weight.shape)
+        return diff_input, diff_weight
+
+
+class Hardsigmoid(Pointwise):
+    @staticmethod
+    def value(x: Array) -> Array:
+        return np.clip(x + 3, 0, 6) / 6
+
+    @staticmethod
+    def gradient(grad: Array, at: Array) -> Array:
+        return special.kept((at > -3) & (at < 3), grad / 6)
+
+
+class Hardswish(Pointwise):
+    @staticmethod
+    def value(x: Array) -> Array:
+        return x * np.clip(x + 3, 0, 6) / 6
+
+    @staticmethod
+    def gradient(grad: Array, at: Array) -> Array:
+        inner = special.select(at < 3, grad * (at / 3 + 0.5), grad)
+        return special.kept(~(at <= -3), inner)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return ``min(max(input, 0), 6)``.
+
+    Parameters
+    ----------
+    input : Tensor
+        float32, float64 or int64.
+    inplace : bool
+        Change `input` itself.
+
+    Raises
+    ------
+    TypeError
+        For masks and anything that is no tensor.
+
+    References
+    ----------
+    Howard et al., "MobileNets", 2017.
+    """
+    return _clipped(Relu6, "relu6", input, 0, 6, inplace)
+
+
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """Return `input` limited to [`min_val`, `max_val`]; the gradient is 0 at the limits too.
+
+    Parameters
+    ----------
+    input : Tensor
+        float32, float64, or int64, whose limits are rounded towards 0.
+    min_val, max_val : float
+    inplace : bool
+        Change `input` itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For masks and anything that is no tensor; when `min_val` is above `max_val`.
+    """
+    low, high = number(min_val, "hardtanh", "min_val"), number(max_val, "hardtanh", "max_val")
+    if low > high:
+        raise ValueError(
+            f"hardtanh: min_val must not be above max_val, but got {min_val} and {max_val}"
+        )
+    return _clipped(Hardtanh, "hardtanh", input, low, high, inplace)
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """Limit `input` in place and return it; see :func:`hardtanh`."""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def _clipped(
+    operation: type[Pointwise], name: str, input: Any, low: float, high: float, inplace: bool
+) -> Tensor:
+    if array_of(input, name).dtype.kind == "i":
+        clamp = input.clamp_ if inplace else input.clamp
+        return clamp(int(low), int(high))
+    return applied(operation, name, input, inplace, low, high)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """Return `input`, with negative elements times `negative_slope`.
+
+    Parameters
+    ----------
+    input : Tensor
+        float32 or float64.
+    negative_slope : float
+    inplace : bool
+        Change `input` itself.
+
+    Raises
+    ------
+    TypeError
+        For anything else than a floating tensor.
+
+    References
+    ----------
+    Maas et al., "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013.
+    """
+    slope = number(negative_slope, "leaky_relu", "negative_slope")
+    kind = LeakyRelu if slope >= 0 else SteepLeakyRelu
+    return applied(kind, "leaky_relu", input, inplace, slope)
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """Scale negative elements of `input` in place and return it; see :func:`leaky_relu`."""
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """Return `input`, with negative elements times a learnt weight.
+
+    Parameters
+    ----------
+    input : Tensor
+        [n, c, ...] or any other shape; float32 or float64.
+    weight : Tensor
+        One number for all, or [c]; of the type of `input`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other types, or a weight that does not fit.
+
+    References
+    ----------
+    He et al., "Delving Deep into Rectifiers", 2015.
+    """
+    same_type("prelu", input=input, weight=weight)
+    x, factors = input._array, weight._array
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if factors.ndim > 1 or factors.size not in (1, channels):
+        raise ValueError(
+            f"prelu: weight must hold 1 number or {channels}, one per channel of input, but has "
+            f"shape {list(factors.shape)}"
+        )
+    return PRelu.apply(input, weight)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return ``relu6(input + 3) / 6``, a sigmoid of straight lines."""
+    return applied(Hardsigmoid, "hardsigmoid", input, inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return ``input * relu6(input + 3) / 6``.
+
+    Parameters
+    ----------
+    input : Tensor
+        float32 or float64.
+    inplace : bool
+        Change `input` itself.
+
+    Raises
+    ------
+    TypeError
+        For anything else than a floating tensor.
+
+    References
+    ----------
+    Howard et al., "Searching for MobileNetV3", 2019.
+    """
+    return applied(Hardswish, "hardswish", input, inplace)

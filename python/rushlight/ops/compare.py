@@ -9,14 +9,16 @@ import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.dtypes import Array
-from rushlight.ops._common import NUMBERS, Operand, array_of, quiet, refuse
+from rushlight.ops._common import NUMBERS, Operand, array_of, quiet, refuse, result_dtype
+from rushlight.ops.copying import copy_
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = [
-    "allclose", "bitwise_not", "eq", "equal", "ge", "gt", "isclose", "isfinite", "isinf", "isnan",
-    "le", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "ne",
+    "allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "eq", "equal", "ge",
+    "gt", "is_floating_point", "is_tensor", "isclose", "isfinite", "isinf", "isnan", "le",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "ne",
 ]  # fmt: skip
 
 
@@ -30,6 +32,10 @@ def _operand(value: object, operation: str) -> Any:
 
 def _binary(ufunc: Callable[..., Any], name: str, input: object, other: object) -> Tensor:
     x, y = _operand(input, name), _operand(other, name)
+    if isinstance(input, TensorBase) and isinstance(other, TensorBase) and x.dtype != y.dtype:
+        # A 0-d tensor does not widen the comparison, as it does not widen arithmetic.
+        dtype = result_dtype(input, other)
+        x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
     try:
         with quiet():
             return wrap(np.asarray(ufunc(x, y)))
@@ -101,14 +107,29 @@ def bitwise_and(input: Tensor, other: Operand) -> Tensor:
     return _bitwise(np.bitwise_and, "bitwise_and", input, other)
 
 
+def bitwise_and_(input: Tensor, other: Operand) -> Tensor:
+    """Replace `input` by ``input & other`` and return it."""
+    return copy_(input, bitwise_and(input, other))
+
+
 def bitwise_or(input: Tensor, other: Operand) -> Tensor:
     """Return ``input | other`` of masks or integers."""
     return _bitwise(np.bitwise_or, "bitwise_or", input, other)
 
 
+def bitwise_or_(input: Tensor, other: Operand) -> Tensor:
+    """Replace `input` by ``input | other`` and return it."""
+    return copy_(input, bitwise_or(input, other))
+
+
 def bitwise_xor(input: Tensor, other: Operand) -> Tensor:
     """Return ``input ^ other`` of masks or integers."""
     return _bitwise(np.bitwise_xor, "bitwise_xor", input, other)
+
+
+def bitwise_xor_(input: Tensor, other: Operand) -> Tensor:
+    """Replace `input` by ``input ^ other`` and return it."""
+    return copy_(input, bitwise_xor(input, other))
 
 
 def bitwise_not(input: Tensor) -> Tensor:
@@ -157,3 +178,13 @@ def equal(input: Tensor, other: Tensor) -> bool:
     """Return whether both have the same shape and elements; NaN equals nothing."""
     x, y = array_of(input, "equal"), array_of(other, "equal", "other")
     return x.shape == y.shape and bool((x == y).all())
+
+
+def is_tensor(obj: object) -> bool:
+    """Return whether `obj` is a tensor."""
+    return isinstance(obj, TensorBase)
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Return whether the elements are float32 or float64."""
+    return array_of(input, "is_floating_point").dtype.kind == "f"

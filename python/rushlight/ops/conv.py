@@ -1,4 +1,4 @@
-"""Convolution of images."""
+"""Convolution of images and sequences."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import as_index, refuse
+from rushlight.ops._common import array_of, as_index, refuse, renamed
 from rushlight.ops.padding import pad
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
-__all__ = ["conv2d", "pair"]
+__all__ = ["conv1d", "conv2d"]
 
+IntOne: TypeAlias = "int | Sequence[int]"
 IntPair: TypeAlias = "int | Sequence[int]"
 
 
@@ -56,6 +57,21 @@ def pair(value: Any, operation: str, name: str) -> tuple[int, int]:
         return as_index(value[0], operation, name), as_index(value[1], operation, name)
     single = as_index(value, operation, name)
     return single, single
+
+
+def single(value: Any, operation: str, name: str) -> int:
+    """Return an argument given as one int, or as a sequence of one, as an int.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+    """
+    if isinstance(value, (tuple, list)):
+        if len(value) != 1:
+            raise ValueError(f"{operation}: {name} must be one int, but got {value}")
+        value = value[0]
+    return as_index(value, operation, name)
 
 
 def conv2d(
@@ -110,6 +126,52 @@ def conv2d(
         batch = Conv2d.apply(input.unsqueeze(0), weight, bias, strides, pads, steps, groups)
         return batch.squeeze(0)
     return Conv2d.apply(input, weight, bias, strides, pads, steps, groups)
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOne = 1,
+    padding: IntOne | str = 0,
+    dilation: IntOne = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Return the cross-correlation of sequences with filters (PyTorch's ``conv1d``).
+
+    Parameters
+    ----------
+    input : Tensor
+        [n, in_channels, length] or [in_channels, length]; float32 or float64.
+    weight : Tensor
+        [out_channels, in_channels / groups, k].
+    bias : Tensor, optional
+        [out_channels].
+    stride, dilation, padding, groups
+        As in :func:`conv2d`, in one dimension.
+
+    Returns
+    -------
+    Tensor
+        [n, out_channels, length'].
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other types, shapes that do not fit, or arguments out of range.
+    """
+    x, filters = array_of(input, "conv1d"), array_of(weight, "conv1d", "weight")
+    if x.ndim not in (2, 3) or filters.ndim != 3:
+        raise ValueError(
+            "conv1d: input must be [n, c, length] or [c, length] and weight have 3 dimensions, but "
+            f"their shapes are {list(x.shape)} and {list(filters.shape)}"
+        )
+    pads = padding if isinstance(padding, str) else (0, single(padding, "conv1d", "padding"))
+    step = 1, single(stride, "conv1d", "stride")
+    spread = 1, single(dilation, "conv1d", "dilation")
+    with renamed("conv2d", "conv1d"):
+        dst = conv2d(input.unsqueeze(-2), weight.unsqueeze(-2), bias, step, pads, spread, groups)
+    return dst.squeeze(-2)
 
 
 def _named_padding(

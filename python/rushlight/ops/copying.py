@@ -9,14 +9,14 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.autograd.base import TensorBase
 from rushlight.autograd.broadcast import sum_to
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import NUMBERS, Scalar, array_of, refuse
+from rushlight.ops._common import NUMBERS, Scalar, array_of, quiet, refuse
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
-__all__ = ["cast", "clone", "contiguous", "copy_", "fill_", "zero_"]
+__all__ = ["clone", "contiguous", "copy_", "fill_", "zero_"]
 
 
 class Clone(Primitive):
@@ -34,7 +34,8 @@ class Cast(Primitive):
 
     def forward(self, a: Tensor, dtype: np.dtype[Any]) -> Array:
         self._from = a._array.dtype
-        return a._array.astype(dtype)
+        with quiet():
+            return a._array.astype(dtype)
 
     def backward(self, grad: Array) -> tuple[Array, None]:
         return grad.astype(self._from), None
@@ -45,7 +46,8 @@ class Fill(Primitive):
 
     def forward(self, a: Tensor, value: Any) -> Array:
         assert self.out is not None
-        self.out[...] = value
+        with quiet():
+            self.out[...] = value
         return self.out
 
     def backward(self, grad: Array) -> tuple[Array, None]:
@@ -59,7 +61,8 @@ class Copy(Primitive):
         self._like = (array.shape, array.dtype)
         try:
             # "unsafe" allows float to int, as PyTorch's copy_ does.
-            np.copyto(self.out, array, casting="unsafe")
+            with quiet():
+                np.copyto(self.out, array, casting="unsafe")
         except ValueError:
             raise ValueError(
                 f"copy_: a source of shape {list(array.shape)} does not broadcast to the "

@@ -10,7 +10,7 @@ import numpy as np
 from rushlight import _core, dtypes
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.dtypes import Array
-from rushlight.ops._common import Scalar, array_of, checked_shape, refuse
+from rushlight.ops._common import NUMBERS, Scalar, array_of, as_index, checked_shape, quiet, refuse
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -22,9 +22,13 @@ __all__ = [
 
 DTypeLike = Any
 
+_HELD = frozenset(each.numpy for each in dtypes.ALL)
 
-def finish(array: Array, requires_grad: bool) -> Tensor:
-    """Return a new leaf over `array`."""
+
+def finish(array: Array, requires_grad: bool, device: object = None) -> Tensor:
+    """Return a new leaf over `array`; ValueError for another device than the CPU."""
+    if device is not None:
+        dtypes.device(device)
     result = wrap(array)
     if requires_grad:
         result.requires_grad = True
@@ -39,6 +43,11 @@ def numpy_dtype(dtype: DTypeLike | None, default: dtypes.dtype, operation: str) 
 def _inferred(data: Any) -> Array:
     """Return Python or NumPy data as an array of one of the four types, by PyTorch's rules."""
     if isinstance(data, np.ndarray):
+        if data.dtype.kind in "iuf" and data.dtype not in _HELD:
+            raise TypeError(
+                f"tensor: a tensor holds {dtypes.VALID}, but got an array of {data.dtype}; pass "
+                "dtype= to convert it"
+            )
         dtypes.of(data)
         return data
     try:
@@ -60,7 +69,9 @@ def _holds_float64(data: Any) -> bool:
     return isinstance(data, (np.ndarray, np.float64))
 
 
-def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False, device: Any = None
+) -> Tensor:
     """Return a new tensor with a copy of `data`.
 
     Parameters
@@ -71,6 +82,8 @@ def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = F
         Element type of the result.
     requires_grad : bool
         Whether ``backward`` computes its gradient.
+    device : optional
+        Accepted for ported code; there is only the CPU.
 
     Raises
     ------
@@ -93,7 +106,8 @@ def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = F
     else:
         array = _inferred(data)
     target = array.dtype if dtype is None else dtypes.as_dtype(dtype, "tensor: dtype").numpy
-    return finish(np.array(array, target, order="C"), requires_grad)
+    with quiet():
+        return finish(np.array(array, target, order="C"), requires_grad, device)
 
 
 def _unwrapped(data: Any) -> Any:
@@ -109,8 +123,10 @@ def _convertible(data: Array) -> Array:
     return data
 
 
-def as_tensor(data: Any, *, dtype: DTypeLike | None = None) -> Tensor:
+def as_tensor(data: Any, *, dtype: DTypeLike | None = None, device: Any = None) -> Tensor:
     """Return `data` as a tensor, sharing memory where type and layout allow; see :func:`tensor`."""
+    if device is not None:
+        dtypes.device(device)
     if isinstance(data, TensorBase):
         return data if dtype is None else data.to(dtype)  # type: ignore[attr-defined,return-value]  # every instance is a Tensor
     if isinstance(data, np.ndarray) and (
@@ -134,9 +150,8 @@ def from_numpy(array: Array) -> Tensor:
     if not isinstance(array, np.ndarray):
         refuse(array, "from_numpy", "array", "an ndarray")
     dtypes.of(array)
-    if not array.dtype.isnative:
-        raise TypeError(f"from_numpy: array must have native byte order, but got {array.dtype}")
-    result = wrap(array)
+    # An array of its own: whoever assigns a shape to `array` does not change the tensor's.
+    result = wrap(np.asarray(array).view())
     # Whoever holds the array can write to it unseen.
     result._storage.exported = True
     return result
@@ -147,7 +162,8 @@ def empty(
 ) -> Tensor:
     """Return a tensor of shape `size` whose elements are not initialised; see :func:`zeros`."""
     shape = checked_shape(size, "empty")
-    return finish(_core.empty(shape, numpy_dtype(dtype, dtypes.float32, "empty")), requires_grad)
+    array = _core.empty(shape, numpy_dtype(dtype, dtypes.float32, "empty"))
+    return finish(array, requires_grad, device)
 
 
 def zeros(
@@ -172,7 +188,8 @@ def zeros(
         For a negative or overflowing size.
     """
     shape = checked_shape(size, "zeros")
-    return finish(np.zeros(shape, numpy_dtype(dtype, dtypes.float32, "zeros")), requires_grad)
+    array = np.zeros(shape, numpy_dtype(dtype, dtypes.float32, "zeros"))
+    return finish(array, requires_grad, device)
 
 
 def ones(
@@ -180,7 +197,8 @@ def ones(
 ) -> Tensor:
     """Return a tensor of ones; see :func:`zeros`."""
     shape = checked_shape(size, "ones")
-    return finish(np.ones(shape, numpy_dtype(dtype, dtypes.float32, "ones")), requires_grad)
+    array = np.ones(shape, numpy_dtype(dtype, dtypes.float32, "ones"))
+    return finish(array, requires_grad, device)
 
 
 def full(
@@ -194,29 +212,42 @@ def full(
     """Return a tensor of shape `size` filled with `fill_value`, whose type it takes by default."""
     shape = checked_shape((size,), "full")
     target = numpy_dtype(dtype, dtypes.of_scalar(fill_value), "full")
-    return finish(np.full(shape, fill_value, target), requires_grad)
+    return finish(np.full(shape, fill_value, target), requires_grad, device)
 
 
 def _like(
-    input: Tensor, value: Scalar, dtype: DTypeLike | None, requires_grad: bool, name: str
+    input: Tensor,
+    value: Scalar,
+    dtype: DTypeLike | None,
+    requires_grad: bool,
+    device: object,
+    name: str,
 ) -> Tensor:
     source = array_of(input, name)
     target = numpy_dtype(dtype, dtypes.of(source), name)
-    return finish(np.full(source.shape, value, target), requires_grad)
+    return finish(np.full(source.shape, value, target), requires_grad, device)
 
 
 def zeros_like(
-    input: Tensor, *, dtype: DTypeLike | None = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """Return zeros of the shape and, by default, the type of `input`."""
-    return _like(input, 0, dtype, requires_grad, "zeros_like")
+    return _like(input, 0, dtype, requires_grad, device, "zeros_like")
 
 
 def ones_like(
-    input: Tensor, *, dtype: DTypeLike | None = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """Return ones of the shape and, by default, the type of `input`."""
-    return _like(input, 1, dtype, requires_grad, "ones_like")
+    return _like(input, 1, dtype, requires_grad, device, "ones_like")
 
 
 def full_like(
@@ -225,18 +256,23 @@ def full_like(
     *,
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """Return `fill_value` in the shape and, by default, the type of `input`."""
-    return _like(input, fill_value, dtype, requires_grad, "full_like")
+    return _like(input, fill_value, dtype, requires_grad, device, "full_like")
 
 
 def empty_like(
-    input: Tensor, *, dtype: DTypeLike | None = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """Return an uninitialised tensor of the shape and, by default, the type of `input`."""
     source = array_of(input, "empty_like")
     target = numpy_dtype(dtype, dtypes.of(source), "empty_like")
-    return finish(_core.empty(source.shape, target), requires_grad)
+    return finish(_core.empty(source.shape, target), requires_grad, device)
 
 
 def arange(
@@ -246,6 +282,7 @@ def arange(
     *,
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """Return the numbers from `start` (0 if only one bound is given) to before `end`.
 
@@ -256,11 +293,14 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    if step == 0 or (step > 0) != (end >= start) and end != start:
+    for name, value in (("start", start), ("end", end), ("step", step)):
+        if not isinstance(value, NUMBERS):
+            refuse(value, "arange", name, "a number")
+    if step == 0 or (end != start and (step > 0) != (end > start)):
         raise ValueError(f"arange: step {step} does not lead from {start} to {end}")
     whole = all(dtypes.of_scalar(each) is not dtypes.float32 for each in (start, end, step))
     target = numpy_dtype(dtype, dtypes.int64 if whole else dtypes.float32, "arange")
-    return finish(np.arange(start, end, step).astype(target), requires_grad)
+    return finish(np.arange(start, end, step).astype(target), requires_grad, device)
 
 
 def linspace(
@@ -270,17 +310,27 @@ def linspace(
     *,
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """Return `steps` numbers at equal distances from `start` to `end`, both included."""
     target = numpy_dtype(dtype, dtypes.float32, "linspace")
-    return finish(np.linspace(start, end, steps).astype(target), requires_grad)
+    if as_index(steps, "linspace", "steps") < 0:
+        raise ValueError(f"linspace: steps must be 0 or more, but got {steps}")
+    return finish(np.linspace(start, end, steps).astype(target), requires_grad, device)
 
 
 def eye(
-    n: int, m: int | None = None, *, dtype: DTypeLike | None = None, requires_grad: bool = False
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+    device: Any = None,
 ) -> Tensor:
     """Return an `n` by `m` matrix (`m` = `n` by default) with ones on the diagonal."""
     rows, columns = checked_shape((n, n if m is None else m), "eye")
     return finish(
-        np.eye(rows, columns, dtype=numpy_dtype(dtype, dtypes.float32, "eye")), requires_grad
+        np.eye(rows, columns, dtype=numpy_dtype(dtype, dtypes.float32, "eye")),
+        requires_grad,
+        device,
     )

@@ -8,7 +8,8 @@ import numpy as np
 
 from rushlight.autograd.base import TensorBase
 from rushlight.autograd.broadcast import sum_to
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.inplace import check_place
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.ops._common import NUMBERS, Operand, Scalar, quiet, refuse, result_dtype
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = [
-    "add", "add_", "clamp", "clamp_", "clip", "div", "div_", "divide", "floor_divide", "lerp",
-    "maximum", "minimum", "mul", "mul_", "multiply", "pow", "pow_", "remainder", "rsub", "sub",
-    "sub_", "subtract", "true_divide", "where",
+    "add", "add_", "clamp", "clamp_", "clip", "div", "div_", "divide", "floor_divide",
+    "floor_divide_", "maximum", "minimum", "mul", "mul_", "multiply", "pow", "pow_",
+    "remainder", "remainder_", "rsub", "sub", "sub_", "subtract", "true_divide", "where",
 ]  # fmt: skip
 
 
@@ -26,6 +27,8 @@ class Binary(Primitive):
     """An operation on two operands, each a tensor or a number, that broadcast."""
 
     _like: tuple[tuple[tuple[int, ...], np.dtype[Any]] | None, ...] = ()
+    # What integers are divided as.
+    _integers_as: np.dtype[Any] | None = None
 
     def operands(self, *values: Any) -> tuple[Any, ...]:
         """Return the arrays or numbers of the operands, noting where gradients must fit."""
@@ -42,7 +45,22 @@ class Binary(Primitive):
                 [(x.shape, x.dtype) if isinstance(x, np.ndarray) else None for x in found]
             )
         self._check_broadcast(found)
+        if self.out is not None:
+            self._check_place(values, found, self.out)
         return tuple(found)
+
+    def _check_place(self, values: tuple[Any, ...], found: list[Any], out: Array) -> None:
+        """Raise where the result of an operation in place does not fit its target."""
+        shapes = [x.shape for x in found if isinstance(x, np.ndarray)]
+        shape = (
+            out.shape if shapes.count(out.shape) == len(shapes) else np.broadcast_shapes(*shapes)
+        )
+        dtype = out.dtype
+        if dtype.kind != "f":  # which takes every result
+            dtype = result_dtype(*values)
+            if dtype.kind != "f" and self._integers_as is not None:
+                dtype = self._integers_as
+        check_place(out, shape, dtype, f"{type(self).__name__.lower()}_")
 
     def _check_broadcast(self, found: list[Any]) -> None:
         shapes = [x.shape for x in found if isinstance(x, np.ndarray)]
@@ -74,7 +92,8 @@ def _dtype(a: Any, b: Any) -> np.dtype[Any] | None:
 class Add(Binary):
     def forward(self, a: Operand, b: Operand) -> Array:
         x, y = self.operands(a, b)
-        return np.add(x, y, out=self.out, dtype=_dtype(a, b))
+        with quiet():
+            return np.add(x, y, out=self.out, dtype=_dtype(a, b))
 
     def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
         need_a, need_b = self.needs_input_grad
@@ -87,7 +106,8 @@ class Sub(Binary):
         dtype = _dtype(a, b)
         if (dtype or x.dtype).kind == "b":
             raise TypeError("sub: masks cannot be subtracted, use the ^ or ~ operator")
-        return np.subtract(x, y, out=self.out, dtype=dtype)
+        with quiet():
+            return np.subtract(x, y, out=self.out, dtype=dtype)
 
     def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
         need_a, need_b = self.needs_input_grad
@@ -116,6 +136,8 @@ class Mul(Binary):
 
 
 class Div(Binary):
+    _integers_as = np.dtype(np.float32)
+
     def forward(self, a: Operand, b: Operand) -> Array:
         x, y = self.operands(a, b)
         if self._saved is not None:
@@ -192,8 +214,10 @@ class FloorDivide(Binary):
         with quiet():
             return np.floor_divide(x, y, dtype=dtype)
 
-    def backward(self, grad: Array) -> tuple[None, None]:
-        return None, None
+    def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
+        need_a, need_b = self.needs_input_grad
+        flat = np.zeros_like(grad)
+        return self.fit(0, flat) if need_a else None, self.fit(1, flat) if need_b else None
 
 
 class _Extremum(Binary):
@@ -230,7 +254,7 @@ class Minimum(_Extremum):
 class Where(Binary):
     def forward(self, condition: Tensor, a: Operand, b: Operand) -> Array:
         mask, x, y = self.operands(condition, a, b)
-        self.save(mask)
+        self.save(condition)
         dtype = _dtype(a, b) or x.dtype
         return np.where(mask, np.asarray(x, dtype), np.asarray(y, dtype))
 
@@ -257,6 +281,8 @@ class Clamp(Primitive):
             self.save(inside)
         bounds = [bound for bound in (low, high) if bound is not None]
         dtype = max((result_dtype(a, bound) for bound in bounds), key=lambda each: each.kind == "f")
+        if self.out is not None:
+            check_place(self.out, x.shape, dtype, "clamp_")
         return np.clip(x, low, high, out=self.out, dtype=dtype)  # type: ignore[arg-type]  # out may be None
 
     def backward(self, grad: Array) -> tuple[Array, None, None]:
@@ -360,13 +386,23 @@ def div_(input: Tensor, other: Operand) -> Tensor:
 
 
 def floor_divide(input: Tensor, other: Operand) -> Tensor:
-    """Return the quotient rounded down, outside the graph: its slope is 0 everywhere."""
+    """Return the quotient rounded down; its slope is 0 everywhere."""
     return FloorDivide.apply(input, other)
+
+
+def floor_divide_(input: Tensor, other: Operand) -> Tensor:
+    """Divide `input` by `other` and round down, in place, and return it."""
+    return FloorDivide.apply_(input, other)
 
 
 def remainder(input: Tensor, other: Operand) -> Tensor:
     """Return Python's ``input % other``: the result has the sign of `other`."""
     return Remainder.apply(input, other)
+
+
+def remainder_(input: Tensor, other: Operand) -> Tensor:
+    """Replace `input` by the remainder of its division by `other` and return it."""
+    return Remainder.apply_(input, other)
 
 
 def pow(input: Operand, exponent: Operand) -> Tensor:
@@ -432,11 +468,6 @@ def _check_bounds(low: Scalar | None, high: Scalar | None) -> None:
     for name, bound in (("min", low), ("max", high)):
         if bound is not None and not isinstance(bound, NUMBERS):
             refuse(bound, "clamp", name, "a number or None")
-
-
-def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """Return ``input + weight * (end - input)``."""
-    return add(input, mul(sub(end, input), weight))
 
 
 clip = clamp

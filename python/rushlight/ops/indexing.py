@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.broadcast import sum_to
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.broadcast import broadcasts, sum_to
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import NUMBERS, Scalar, array_of, refuse, wrap_dim
+from rushlight.ops._common import NUMBERS, Operand, Scalar, array_of, quiet, refuse, wrap_dim
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = [
-    "gather", "index_select", "masked_fill", "masked_fill_", "masked_select", "nonzero", "take",
-    "tril", "triu",
+    "gather", "index_select", "masked_fill", "masked_fill_", "masked_select", "nonzero", "scatter",
+    "scatter_", "take", "tril", "triu",
 ]  # fmt: skip
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
 
 
-def as_key(index: Any) -> tuple[Any, bool]:
-    """Return an index as NumPy takes it, and whether it selects a view.
+class Key(NamedTuple):
+    """An index as NumPy takes it: ``array[view][picks]``, the second only where it is not None.
+
+    `tensors` are those in the index, which backward needs unchanged.
+    """
+
+    view: tuple[Any, ...]
+    picks: tuple[Any, ...] | None
+    tensors: tuple[TensorBase, ...]
+
+    def read(self, array: Array) -> Array:
+        """Return what the index selects: a view, or a copy where there are picks."""
+        part = array[self.view]
+        return part if self.picks is None else np.asarray(part[self.picks])
+
+    def write(self, array: Array, value: Any) -> None:
+        """Put `value` where the index points to."""
+        array[self.view][self.picks or ...] = value
+
+
+def as_key(index: Any) -> Key:
+    """Return an index in the form that reads and writes arrays.
 
     Raises
     ------
@@ -32,12 +52,26 @@ def as_key(index: Any) -> tuple[Any, bool]:
         For floats as indices, tensors that are neither int64 nor bool, and negative steps.
     """
     parts = index if isinstance(index, tuple) else (index,)
-    found = tuple([_key_part(part) for part in parts])
-    basic = all(isinstance(part, _BASIC) and not isinstance(part, bool) for part in found)
-    if basic and Ellipsis not in found:
-        # Without it NumPy returns a scalar, not a view, where every dimension gets an index.
-        found = (*found, Ellipsis)
-    return found, basic
+    found = [_key_part(part) for part in parts]
+    tensors = tuple([part for part in parts if isinstance(part, TensorBase)])
+    basic = [isinstance(part, _BASIC) and not isinstance(part, bool) for part in found]
+    if all(basic):
+        # Without the dots NumPy returns a scalar, not a view, for an int in every dimension.
+        return Key(tuple(found) if Ellipsis in found else (*found, Ellipsis), None, tensors)
+    # PyTorch takes ints first; NumPy would broadcast them against the arrays.
+    view: list[Any] = []
+    picks: list[Any] = []
+    for part, plain in zip(found, basic, strict=True):
+        if not plain:
+            array = np.asarray(part)
+            # A mask picks from as many dimensions as it has (a lone bool from none).
+            view += [slice(None)] * (array.ndim if array.dtype.kind == "b" else 1)
+            picks.append(part)
+            continue
+        view.append(part)
+        if not isinstance(part, (int, np.integer)):
+            picks.append(part if part is Ellipsis else slice(None))
+    return Key((*view,) if Ellipsis in view else (*view, Ellipsis), tuple(picks), tensors)
 
 
 def _key_part(part: Any) -> Any:
@@ -77,33 +111,46 @@ class GetItem(Primitive):
     def name(cls) -> str:
         return "SliceBackward0"
 
-    def forward(self, a: Tensor, key: Any, basic: bool) -> Array:
-        self._key, self._basic, self._shape = key, basic, a._array.shape
-        return np.asarray(a._array[key])
+    def forward(self, a: Tensor, key: Key) -> Array:
+        self._key, self._shape = key, a._array.shape
+        self.save(*key.tensors)
+        return key.read(array_of(a, "index"))
 
-    def backward(self, grad: Array) -> tuple[Array, None, None]:
-        full = np.zeros(self._shape, grad.dtype)
-        if self._basic:
-            full[self._key] = grad
+    def backward(self, grad: Array) -> tuple[Array, None]:
+        _require_unchanged(self)
+        full, key = np.zeros(self._shape, grad.dtype), self._key
+        if key.picks is None:
+            full[key.view] = grad
         else:
             # An index may name an element twice: every mention adds its gradient.
-            np.add.at(full, self._key, grad)
-        return full, None, None
+            np.add.at(full[key.view], key.picks, grad)
+        return full, None
 
 
 class SetItem(Primitive):
-    def forward(self, a: Tensor, value: Any, key: Any) -> Array:
+    def forward(self, a: Tensor, value: Any, key: Key) -> Array:
         assert self.out is not None
         source = value._array if isinstance(value, TensorBase) else value
         self._key, self._like = key, (np.shape(source), getattr(source, "dtype", None))
-        self.out[key] = source
+        self.save(*key.tensors)
+        try:
+            with quiet():
+                key.write(self.out, source)
+        except ValueError as error:
+            if not isinstance(source, np.ndarray):
+                raise ValueError(f"setitem: {error}") from None
+            raise ValueError(
+                f"setitem: a value of shape {list(source.shape)} does not broadcast to the "
+                f"shape {list(key.read(self.out).shape)} of what is written"
+            ) from None
         return self.out
 
     def backward(self, grad: Array) -> tuple[Array | None, Array | None, None]:
+        _require_unchanged(self)
         need_target, need_value, _ = self.needs_input_grad
         to_value = None
         if need_value:
-            part, (shape, dtype) = np.asarray(grad[self._key]), self._like
+            part, (shape, dtype) = self._key.read(grad), self._like
             assert dtype is not None
             # A value may have leading dimensions of size 1 that the target lacks.
             lead = len(shape) - part.ndim
@@ -111,32 +158,65 @@ class SetItem(Primitive):
         to_target = None
         if need_target:
             to_target = grad.copy()
-            to_target[self._key] = 0
+            self._key.write(to_target, 0)
         return to_target, to_value, None
 
 
+def _along(index: Array, dim: int) -> tuple[Array, ...]:
+    """Return the key that picks by `index` along `dim` and straight through elsewhere."""
+    grid = list(np.ogrid[tuple(slice(extent) for extent in index.shape)])
+    if grid:
+        grid[dim] = index
+    return tuple(grid)
+
+
 class Gather(Primitive):
-    def forward(self, a: Tensor, dim: int, index: Array) -> Array:
+    def forward(self, a: Tensor, dim: int, index: Tensor) -> Array:
         self._shape, self._dim = a._array.shape, dim
-        grid = list(np.ogrid[tuple(slice(extent) for extent in index.shape)])
-        if grid:
-            grid[dim] = index
-        self._key = tuple(grid)
-        return np.asarray(a._array[self._key])
+        self.save(index)
+        return np.asarray(a._array[_along(index._array, dim)])
 
     def backward(self, grad: Array) -> tuple[Array, None, None]:
         full = np.zeros(self._shape, grad.dtype)
-        np.add.at(full, self._key, grad)
+        np.add.at(full, _along(self.saved[0], self._dim), grad)
         return full, None, None
 
 
+class Scatter(Primitive):
+    """Write a number, or the start of a tensor, to where an index along `dim` points."""
+
+    def forward(self, a: Tensor, dim: int, index: Tensor, source: Any) -> Array:
+        result = a._array.copy() if self.out is None else self.out
+        self._dim = dim
+        self.save(index)
+        if isinstance(source, TensorBase):
+            self._source = source._array.shape
+            source = source._array[tuple(slice(extent) for extent in index._array.shape)]
+        with quiet():
+            result[_along(index._array, dim)] = source
+        return result
+
+    def backward(self, grad: Array) -> tuple[Array | None, None, None, Array | None]:
+        need_target, _, _, need_source = self.needs_input_grad
+        (index,) = self.saved
+        key = _along(index, self._dim)
+        to_target, to_source = None, None
+        if need_target:
+            to_target = grad.copy()
+            to_target[key] = 0
+        if need_source:
+            to_source = np.zeros(self._source, grad.dtype)
+            to_source[tuple(slice(extent) for extent in index.shape)] = grad[key]
+        return to_target, None, None, to_source
+
+
 class MaskedFill(Primitive):
-    def forward(self, a: Tensor, mask: Array, value: Scalar) -> Array:
+    def forward(self, a: Tensor, mask: Tensor, value: Scalar) -> Array:
         self.save(mask)
         if self.out is not None:
-            self.out[np.broadcast_to(mask, self.out.shape)] = value
+            self.out[np.broadcast_to(mask._array, self.out.shape)] = value
             return self.out
-        return np.where(mask, a._array.dtype.type(value), a._array)
+        return np.where(mask._array, a._array.dtype.type(value), a._array)
 
     def backward(self, grad: Array) -> tuple[Array, None, None]:
         return np.where(self.saved[0], grad.dtype.type(0), grad), None, None
@@ -161,8 +241,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     IndexError, TypeError, ValueError
         For an index out of range or of a wrong type, or a slice with a negative step.
     """
-    key, basic = as_key(index)
-    return GetItem.apply(input, key, basic)
+    return GetItem.apply(input, as_key(index))
 
 
 def setitem(input: Tensor, index: Any, value: Any) -> None:
@@ -173,10 +252,15 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     IndexError, TypeError, ValueError
         For a bad index, a value that is no tensor or number, or shapes that do not broadcast.
     """
-    key, _ = as_key(index)
+    key = as_key(index)
     if not isinstance(value, (TensorBase, *NUMBERS)):
         refuse(value, "setitem", "value", "a Tensor or a number")
     SetItem.apply_(input, value, key)
+
+
+def _require_unchanged(node: Primitive) -> None:
+    """Raise RuntimeError when a tensor in the index was changed since; reading checks it."""
+    _ = node.saved
 
 
 def _index_array(index: object, operation: str) -> Array:
@@ -192,6 +276,21 @@ def _check_range(index: Array, extent: int, operation: str) -> None:
         raise IndexError(f"{operation}: index {bad} is out of range for size {extent}")
 
 
+def _check_along(source: Array, picks: Array, axis: int, operation: str) -> None:
+    """Raise where `picks` does not index `source` along `axis`."""
+    fits = source.ndim == picks.ndim and all(
+        small <= large
+        for at, (small, large) in enumerate(zip(picks.shape, source.shape, strict=True))
+        if at != axis
+    )
+    if not fits:
+        raise ValueError(
+            f"{operation}: index of shape {list(picks.shape)} does not fit input of shape "
+            f"{list(source.shape)} outside dimension {axis}"
+        )
+    _check_range(picks, source.shape[axis] if source.ndim else 1, operation)
+
+
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Return ``input`` picked along `dim` by `index`, which has as many dimensions.
 
@@ -202,18 +301,46 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """
     source, picks = array_of(input, "gather"), _index_array(index, "gather")
     axis = wrap_dim(dim, source.ndim, "gather")
-    fits = source.ndim == picks.ndim and all(
-        small <= large
-        for at, (small, large) in enumerate(zip(picks.shape, source.shape, strict=True))
-        if at != axis
-    )
-    if not fits:
-        raise ValueError(
-            f"gather: index of shape {list(picks.shape)} does not fit input of shape "
-            f"{list(source.shape)} outside dimension {axis}"
-        )
-    _check_range(picks, source.shape[axis] if source.ndim else 1, "gather")
-    return Gather.apply(input, axis, picks)
+    _check_along(source, picks, axis, "gather")
+    return Gather.apply(input, axis, index)
+
+
+def _checked_scatter(
+    input: Tensor, dim: int, index: Tensor, src: Operand, operation: str
+) -> tuple[int, Tensor, Operand]:
+    target, picks = array_of(input, operation), _index_array(index, operation)
+    axis = wrap_dim(dim, target.ndim, operation)
+    _check_along(target, picks, axis, operation)
+    if isinstance(src, TensorBase):
+        shape, dtype = src._array.shape, src._array.dtype
+        if len(shape) != picks.ndim or any(np.greater(picks.shape, shape)):
+            raise ValueError(
+                f"{operation}: index of shape {list(picks.shape)} does not fit src of shape "
+                f"{list(shape)}"
+            )
+        if dtype != target.dtype:
+            raise TypeError(f"{operation}: src must be {target.dtype} as input is, but is {dtype}")
+    elif not isinstance(src, NUMBERS):
+        refuse(src, operation, "src", "a Tensor or a number")
+    return axis, index, src
+
+
+def scatter(input: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
+    """Return `input` with `src` written to where the int64 `index` points along `dim`.
+
+    The inverse of :func:`gather`; ``zeros(n, c).scatter(1, labels.unsqueeze(1), 1.0)`` is one-hot.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        For an index out of range, other types, or shapes that do not fit.
+    """
+    return Scatter.apply(input, *_checked_scatter(input, dim, index, src, "scatter"))
+
+
+def scatter_(input: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
+    """Write `src` to where `index` points along `dim` and return `input`; see :func:`scatter`."""
+    return Scatter.apply_(input, *_checked_scatter(input, dim, index, src, "scatter_"))
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -233,28 +360,36 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     return getitem(input.reshape(-1), index)
 
 
-def _mask(mask: object, operation: str) -> Array:
-    array = array_of(mask, operation, "mask")
+def _mask(mask: Tensor, input: Tensor, operation: str) -> Tensor:
+    """Return `mask`, checked to be a mask that broadcasts to `input`."""
+    array, shape = array_of(mask, operation, "mask"), array_of(input, operation).shape
     if array.dtype != np.bool_:
         raise TypeError(f"{operation}: mask must be bool, but got {array.dtype}")
-    return array
+    if not broadcasts(array.shape, shape):
+        raise ValueError(
+            f"{operation}: mask of shape {list(array.shape)} does not broadcast to the shape "
+            f"{list(shape)} of input"
+        )
+    return mask
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Scalar) -> Tensor:
     """Return `input` with `value` where `mask` (bool, broadcast) is true."""
-    array_of(input, "masked_fill")
-    return MaskedFill.apply(input, _mask(mask, "masked_fill"), value)
+    shapes = array_of(input, "masked_fill").shape, array_of(mask, "masked_fill", "mask").shape
+    if not broadcasts(shapes[1], shapes[0]) and broadcasts(*shapes):
+        input = input.expand(shapes[1])
+    return MaskedFill.apply(input, _mask(mask, input, "masked_fill"), value)
 
 
 def masked_fill_(input: Tensor, mask: Tensor, value: Scalar) -> Tensor:
     """Write `value` where `mask` (bool, broadcast) is true and return `input`."""
-    return MaskedFill.apply_(input, _mask(mask, "masked_fill_"), value)
+    return MaskedFill.apply_(input, _mask(mask, input, "masked_fill_"), value)
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """Return the elements where `mask` (bool, broadcast) is true, in one dimension."""
     shape = array_of(input, "masked_select").shape
-    return getitem(input, wrap(np.broadcast_to(_mask(mask, "masked_select"), shape)))
+    return getitem(input, _mask(mask, input, "masked_select").expand(shape))
 
 
 def nonzero(input: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from rushlight import _core
 from rushlight.autograd.base import TensorBase
 from rushlight.autograd.broadcast import sum_to
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.ops._common import Scalar, array_of, refuse
 from rushlight.ops.elementwise import add, mul

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.ops._common import array_of, refuse
 from rushlight.ops.activation import log_softmax
@@ -22,19 +22,34 @@ if TYPE_CHECKING:
 
 __all__ = ["cross_entropy", "l1_loss", "mse_loss", "nll_loss"]
 
+Reduction: TypeAlias = Literal["none", "mean", "sum"]
 _REDUCTIONS = ("none", "mean", "sum")
 
 
 class NllLoss(Primitive):
     def forward(
-        self, src: Tensor, target: Array, weight: Array | None, ignore_index: int, reduction: str
+        self,
+        src: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        ignore_index: int,
+        reduction: Reduction,
     ) -> Array:
-        loss, total_weight = _core.nll_loss(src._array, target, weight, ignore_index, reduction)
-        self._rest = (target, weight, ignore_index, reduction, total_weight, src._array.shape)
+        self.save(target, weight)
+        loss, total_weight = _core.nll_loss(
+            src._array,
+            target._array,
+            None if weight is None else weight._array,
+            ignore_index,
+            reduction,
+        )
+        self._rest = (ignore_index, reduction, total_weight, src._array.shape)
         return loss
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
-        return _core.nll_loss_backward(grad, *self._rest), None, None, None, None
+        target, weight = self.saved
+        diff_src = _core.nll_loss_backward(grad, target, weight, *self._rest)
+        return diff_src, None, None, None, None
 
 
 def check_reduction(operation: str, reduction: object) -> None:
@@ -92,12 +107,13 @@ def nll_loss(
     if not src.ndim:
         raise ValueError("nll_loss: input must have a dimension of classes, but is 0-d")
     _check_batch(src, labels, "nll_loss")
-    factors = None if weight is None else array_of(weight, "nll_loss", "weight")
+    if weight is not None:
+        array_of(weight, "nll_loss", "weight")
     if src.ndim == 1:
-        batch, labels = input.unsqueeze(0), labels.reshape(1)
-        loss = NllLoss.apply(batch, labels, factors, ignore_index, reduction)
+        batch, label = input.unsqueeze(0), target.reshape(1)
+        loss = NllLoss.apply(batch, label, weight, ignore_index, reduction)
         return loss.reshape(()) if reduction == "none" else loss
-    return NllLoss.apply(input, labels, factors, ignore_index, reduction)
+    return NllLoss.apply(input, target, weight, ignore_index, reduction)
 
 
 def cross_entropy(
@@ -191,13 +207,21 @@ def _soft_target(
     return total if reduction == "sum" else mul(total, 1.0 / max(each.numel(), 1))
 
 
-def _reduced(each: Tensor, reduction: str) -> Tensor:
+def reduced(each: Tensor, reduction: str) -> Tensor:
+    """Return the mean or the sum of the losses, or the losses themselves."""
     if reduction == "none":
         return each
     return mean(each) if reduction == "mean" else sum(each)
 
 
-def _difference(input: Any, target: Any, reduction: str, operation: str) -> Tensor:
+def difference(input: Any, target: Any, reduction: str, operation: str) -> Tensor:
+    """Return ``input - target``, with a warning where their shapes differ.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that are no tensors, or an unknown reduction.
+    """
     check_reduction(operation, reduction)
     for name, value in (("input", input), ("target", target)):
         if not isinstance(value, TensorBase):
@@ -214,9 +238,9 @@ def _difference(input: Any, target: Any, reduction: str, operation: str) -> Tens
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Return the mean (or sum, or each) of the squared differences."""
-    return _reduced(square(_difference(input, target, reduction, "mse_loss")), reduction)
+    return reduced(square(difference(input, target, reduction, "mse_loss")), reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Return the mean (or sum, or each) of the absolute differences."""
-    return _reduced(abs(_difference(input, target, reduction, "l1_loss")), reduction)
+    return reduced(abs(difference(input, target, reduction, "l1_loss")), reduction)

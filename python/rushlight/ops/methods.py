@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rushlight import ops
-from rushlight.ops import compare, elementwise, indexing, reduction, sorting, unary
+from rushlight.ops import compare, compound, elementwise, indexing, reduction, sorting, unary
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -29,11 +29,11 @@ class TensorMethods:
     __isub__ = elementwise.sub_
     __imul__ = elementwise.mul_
     __itruediv__ = elementwise.div_
+    __ifloordiv__ = elementwise.floor_divide_
+    __imod__ = elementwise.remainder_
     __ipow__ = elementwise.pow_
     __neg__ = unary.neg
     __abs__ = unary.abs
-    __eq__ = compare.eq  # type: ignore[assignment]  # a mask, not a bool, as in NumPy
-    __ne__ = compare.ne  # type: ignore[assignment]  # a mask, not a bool, as in NumPy
     __lt__ = compare.lt
     __le__ = compare.le
     __gt__ = compare.gt
@@ -41,9 +41,19 @@ class TensorMethods:
     __and__ = __rand__ = compare.bitwise_and
     __or__ = __ror__ = compare.bitwise_or
     __xor__ = __rxor__ = compare.bitwise_xor
+    __iand__ = compare.bitwise_and_
+    __ior__ = compare.bitwise_or_
+    __ixor__ = compare.bitwise_xor_
     __invert__ = compare.bitwise_not
     __getitem__ = indexing.getitem
     __setitem__ = indexing.setitem
+
+    def __eq__(self: Any, other: Any) -> Any:
+        # Python answers `tensor == None` with False; other strangers are refused by name.
+        return NotImplemented if other is None else compare.eq(self, other)
+
+    def __ne__(self: Any, other: Any) -> Any:
+        return NotImplemented if other is None else compare.ne(self, other)
 
     def __pos__(self: Any) -> Tensor:
         return self
@@ -86,7 +96,9 @@ class TensorMethods:
     divide = elementwise.divide
     true_divide = elementwise.true_divide
     floor_divide = elementwise.floor_divide
+    floor_divide_ = elementwise.floor_divide_
     remainder = elementwise.remainder
+    remainder_ = elementwise.remainder_
     pow = elementwise.pow
     pow_ = elementwise.pow_
     maximum = elementwise.maximum
@@ -94,7 +106,14 @@ class TensorMethods:
     clamp = elementwise.clamp
     clamp_ = elementwise.clamp_
     clip = elementwise.clip
-    lerp = elementwise.lerp
+    clip_ = elementwise.clamp_
+    lerp = compound.lerp
+    lerp_ = compound.lerp_
+    addcmul = compound.addcmul
+    addcmul_ = compound.addcmul_
+    addcdiv = compound.addcdiv
+    addcdiv_ = compound.addcdiv_
+    diff = compound.diff
     exp = unary.exp
     exp_ = unary.exp_
     log = unary.log
@@ -135,6 +154,10 @@ class TensorMethods:
     logical_or = compare.logical_or
     logical_xor = compare.logical_xor
     logical_not = compare.logical_not
+    bitwise_and = compare.bitwise_and
+    bitwise_or = compare.bitwise_or
+    bitwise_xor = compare.bitwise_xor
+    bitwise_not = compare.bitwise_not
     sum = reduction.sum
     mean = reduction.mean
     prod = reduction.prod
@@ -164,6 +187,7 @@ class TensorMethods:
     unsqueeze = ops.unsqueeze
     permute = ops.permute
     transpose = ops.transpose
+    swapaxes = ops.transpose
     movedim = ops.movedim
     t = ops.t
     expand = ops.expand
@@ -200,6 +224,8 @@ class TensorMethods:
     normal_ = ops.normal_
     gather = indexing.gather
     index_select = indexing.index_select
+    scatter = indexing.scatter
+    scatter_ = indexing.scatter_
     take = indexing.take
     masked_fill = indexing.masked_fill
     masked_fill_ = indexing.masked_fill_

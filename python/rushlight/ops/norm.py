@@ -1,4 +1,4 @@
-"""Batch normalisation."""
+"""Normalisation of channels, over a batch or over each sample."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import refuse
+from rushlight.ops._common import refuse, renamed
+from rushlight.ops.checks import check_shapes, same_type
+from rushlight.ops.shape import repeat, reshape
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
-__all__ = ["batch_norm"]
+__all__ = ["batch_norm", "instance_norm"]
 
 
 class BatchNorm(Primitive):
@@ -33,16 +35,20 @@ class BatchNorm(Primitive):
         momentum: float,
         eps: float,
     ) -> Array:
-        arrays = [
+        w, b, mean_array, var_array = (
             None if t is None else t._array for t in (weight, bias, running_mean, running_var)
-        ]
+        )
         if training:
-            dst, mean, rstd = _core.batch_norm_train(src._array, *arrays, momentum, eps)
+            dst, mean, rstd = _core.batch_norm_train(
+                src._array, w, b, mean_array, var_array, momentum, eps
+            )
             for running in (running_mean, running_var):
                 if running is not None:
                     running._bump_version()
         else:
-            dst, mean, rstd = _core.batch_norm_eval(src._array, *arrays, eps)
+            assert mean_array is not None
+            assert var_array is not None
+            dst, mean, rstd = _core.batch_norm_eval(src._array, w, b, mean_array, var_array, eps)
         if self._saved is not None:
             self.save(src, weight, mean, rstd)
             self._training = training
@@ -119,3 +125,82 @@ def batch_norm(
     elif running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed in evaluation")
     return BatchNorm.apply(input, weight, bias, running_mean, running_var, training, momentum, eps)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel of each sample (PyTorch's ``instance_norm``).
+
+    Parameters
+    ----------
+    input : Tensor
+        [n, c, ...], float32 or float64.
+    running_mean, running_var : Tensor, optional
+        [c]; with `use_input_stats` they move towards the means over the batch of the statistics
+        by `momentum`, otherwise they are what the input is normalised by.
+    weight, bias : Tensor, optional
+        [c]; factor and shift of the result.
+    use_input_stats : bool
+        Take the statistics of this input.
+    momentum : float
+        Share of this batch in the running statistics.
+    eps : float
+        Added to the variance.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other types, shapes that do not fit, or a single value to take statistics of.
+
+    References
+    ----------
+    Ulyanov et al., "Instance Normalization", 2016.
+    """
+    affine = {"weight": weight, "bias": bias}
+    running = {"running_mean": running_mean, "running_var": running_var}
+    same_type("instance_norm", input=input, **affine, **running)
+    shape = input._array.shape
+    if len(shape) < 2:
+        raise ValueError(f"instance_norm: input must be [n, c, ...], but has shape {list(shape)}")
+    with renamed("batch_norm", "instance_norm"):
+        if not use_input_stats:
+            return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        check_shapes("instance_norm", {**affine, **running}, shape[1:2], "input has channels")
+        if math.prod(shape[2:]) == 1:
+            raise ValueError(
+                "instance_norm: statistics need more than 1 value per channel, but input has "
+                f"shape {list(shape)}"
+            )
+        return _by_batch_norm(input, running_mean, running_var, weight, bias, momentum, eps)
+
+
+def _by_batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """Take every channel of every sample for a channel of one sample."""
+    n, c, *rest = input._array.shape
+    flat = reshape(input, 1, n * c, *rest)
+    mean, var, factor, shift = (
+        None if tensor is None else repeat(tensor, n)
+        for tensor in (running_mean, running_var, weight, bias)
+    )
+    result = batch_norm(flat, mean, var, factor, shift, True, momentum, eps)
+    for tensor, updated in ((running_mean, mean), (running_var, var)):
+        if tensor is not None and updated is not None and n:
+            tensor._array[...] = updated._array.reshape(n, c).mean(axis=0)
+            tensor._bump_version()
+    return reshape(result, n, c, *rest)

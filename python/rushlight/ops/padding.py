@@ -1,4 +1,4 @@
-"""Padding with a constant."""
+"""Padding with a constant, or with what is inside."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.ops._common import array_of, as_shape
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = ["pad"]
+
+_BORDERS = ("reflect", "replicate", "circular")
 
 
 class ConstantPad(Primitive):
@@ -39,31 +41,80 @@ class ConstantPad(Primitive):
         return full, None, None
 
 
+class BorderPad(Primitive):
+    """Padding with what is inside: each element of the result is one of the input."""
+
+    def forward(self, a: Tensor, widths: tuple[tuple[int, int], ...], mode: str) -> Array:
+        result, self._shape, self._widths = a._array, a._array.shape, widths
+        self._sources = [
+            _sources(extent, low, high, mode)
+            for (low, high), extent in zip(widths, self._shape, strict=True)
+        ]
+        for axis, (low, high) in enumerate(widths):
+            if low or high:
+                result = result.take(self._sources[axis], axis)
+        return result.copy() if result is a._array else result
+
+    def backward(self, grad: Array) -> tuple[Array, None, None]:
+        for axis in reversed(range(grad.ndim)):
+            low, high = self._widths[axis]
+            if low or high:
+                grad = self._folded(grad, axis, max(low, 0), max(high, 0))
+        return grad, None, None
+
+    def _folded(self, grad: Array, axis: int, low: int, high: int) -> Array:
+        """Add the gradients of what is in the border to those of where it came from."""
+        shape, sources = list(grad.shape), self._sources[axis]
+        shape[axis] = self._shape[axis]
+        result = np.zeros(shape, grad.dtype)
+        full, part, end = result.swapaxes(0, axis), grad.swapaxes(0, axis), len(sources) - high
+        if end > low:
+            full[sources[low] : sources[end - 1] + 1] = part[low:end]
+        for place in (*range(min(low, end)), *range(max(low, end), len(sources))):
+            full[sources[place]] += part[place]
+        return result
+
+
+def _sources(extent: int, low: int, high: int, mode: str) -> Array:
+    """Return where in a dimension each element of the padded one comes from."""
+    at = np.arange(-low, extent + high)
+    if mode == "replicate":
+        return np.clip(at, 0, extent - 1)
+    if mode == "reflect":
+        last = extent - 1
+        return last - np.abs(last - np.abs(at))
+    # What negative widths cut off does not come back from the other side.
+    start, stop = max(-low, 0), extent - max(-high, 0)
+    return start + (at - start) % max(stop - start, 1)
+
+
 def pad(
     input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
-    """Return `input` with `value` added around it (PyTorch's ``pad``).
+    """Return `input` with a border around it (PyTorch's ``pad``).
 
     Parameters
     ----------
     input : Tensor
+        Any shape for a constant; otherwise the last 1, 2 or 3 dimensions are padded, behind [n, c]
+        or [c].
     pad : sequence of int
         (low, high) widths from the last dimension backwards; negative widths cut off.
-    mode : str
-        "constant", the only mode here.
+    mode : {"constant", "reflect", "replicate", "circular"}
+        What the border holds: `value`, the inside mirrored at its outermost elements, those
+        elements, or the inside continued from the other end.
     value : float, optional
-        0 by default.
+        The constant, 0 by default.
 
     Raises
     ------
-    ValueError
-        For another mode, an odd number of widths, more than the dimensions take, or widths that
-        cut off more than there is.
+    TypeError, ValueError
+        For other types; for another mode, an odd number of widths, more or fewer than the mode
+        takes, or widths that the input is too small for.
     """
-    if mode != "constant":
-        raise ValueError(f"pad: mode must be 'constant', but got {mode!r}")
-    array = array_of(input, "pad")
-    widths = as_shape((pad,), "pad")
+    array, widths = array_of(input, "pad"), as_shape((pad,), "pad")
+    if mode != "constant" and mode not in _BORDERS:
+        raise ValueError(f"pad: mode must be 'constant' or one of {_BORDERS}, but got {mode!r}")
     if len(widths) % 2 or len(widths) > 2 * array.ndim:
         raise ValueError(
             f"pad: pad must hold up to {2 * array.ndim} widths in pairs for shape "
@@ -73,14 +124,38 @@ def pad(
     ordered = tuple((0, 0) for _ in range(array.ndim - len(pairs))) + tuple(
         (low, high) for low, high in reversed(pairs)
     )
+    if mode != "constant":
+        _check_border(array.shape, ordered, len(pairs), mode, value)
+        return BorderPad.apply(input, ordered, mode)
     for axis, (low, high) in enumerate(ordered):
-        if (
-            array.shape[axis] + low + high < 0
-            or -low > array.shape[axis]
-            or -high > array.shape[axis]
-        ):
+        extent = array.shape[axis]
+        if extent + low + high < 0 or -low > extent or -high > extent:
             raise ValueError(
-                f"pad: widths {low} and {high} cut more than the {array.shape[axis]} elements of "
+                f"pad: widths {low} and {high} cut more than the {extent} elements of "
                 f"dimension {axis}"
             )
     return ConstantPad.apply(input, ordered, 0.0 if value is None else value)
+
+
+def _check_border(
+    shape: tuple[int, ...],
+    widths: tuple[tuple[int, int], ...],
+    count: int,
+    mode: str,
+    value: float | None,
+) -> None:
+    if value:
+        raise ValueError(f"pad: mode {mode!r} takes no value, but got {value}")
+    if count not in (1, 2, 3) or len(shape) - count not in (1, 2):
+        raise ValueError(
+            f"pad: mode {mode!r} takes 2, 4 or 6 widths for an input with 1 or 2 more dimensions "
+            f"than are padded, but got {2 * count} for shape {list(shape)}"
+        )
+    for axis in range(len(shape) - count, len(shape)):
+        extent, (low, high) = shape[axis], widths[axis]
+        most = {"reflect": extent - 1, "circular": extent}.get(mode, max(low, high, 0))
+        if max(low, high) > most or not extent or extent + low + high < 1:
+            raise ValueError(
+                f"pad: {mode} widths for dimension {axis} of {extent} elements must be at most "
+                f"{most} and leave an element, but are {low} and {high}"
+            )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rushlight import dtypes
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import array_of, as_index, checked_shape, refuse
+from rushlight.ops._common import array_of, as_index, checked_shape, quiet, refuse
 from rushlight.ops.copying import Fill
 from rushlight.ops.creation import DTypeLike, finish, numpy_dtype
 
@@ -35,7 +36,16 @@ class Generator:
 
     def __init__(self, device: Any = None) -> None:
         self._seed = 0
-        self.numpy = np.random.Generator(np.random.PCG64(0))
+
+    @property
+    def numpy(self) -> np.random.Generator:
+        """NumPy's generator, made when first used: numpy.random is slow to import."""
+        found = self.__dict__.get("_made")
+        if found is None:
+            made = np.random.Generator(np.random.PCG64(self._seed % 2**64))
+            # Atomic: threads that come at once get the same one.
+            found = self.__dict__.setdefault("_made", made)
+        return found
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from `seed` and return the generator.
@@ -49,7 +59,7 @@ class Generator:
         if not -(2**63) <= value < 2**64:
             raise ValueError(f"manual_seed: seed must fit 64 bits, but got {value}")
         self._seed = value
-        self.numpy = np.random.Generator(np.random.PCG64(value % 2**64))
+        self.__dict__.pop("_made", None)
         return self
 
     def initial_seed(self) -> int:
@@ -58,7 +68,7 @@ class Generator:
 
     def seed(self) -> int:
         """Start from a seed taken from the system's entropy, and return it."""
-        value = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+        value = int.from_bytes(os.urandom(8), "little")
         self.manual_seed(value)
         return value
 
@@ -151,7 +161,9 @@ def rand(
     """Return a tensor of shape `size`, uniform in [0, 1)."""
     shape = checked_shape(size, "rand")
     return finish(
-        np.asarray(_source(generator).random(shape, _floating(dtype, "rand"))), requires_grad
+        np.asarray(_source(generator).random(shape, _floating(dtype, "rand"))),
+        requires_grad,
+        device,
     )
 
 
@@ -167,28 +179,44 @@ def randn(
     return finish(
         np.asarray(_source(generator).standard_normal(shape, _floating(dtype, "randn"))),
         requires_grad,
+        device,
     )
 
 
-def rand_like(input: Tensor, *, dtype: DTypeLike | None = None) -> Tensor:
+def rand_like(
+    input: Tensor,
+    *,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+    device: Any = None,
+) -> Tensor:
     """Return a uniform tensor of the shape and, by default, the type of `input`."""
     array = array_of(input, "rand_like")
-    return rand(array.shape, dtype=dtypes.of(array) if dtype is None else dtype)
+    kind = dtypes.of(array) if dtype is None else dtype
+    return rand(array.shape, dtype=kind, requires_grad=requires_grad, device=device)
 
 
-def randn_like(input: Tensor, *, dtype: DTypeLike | None = None) -> Tensor:
+def randn_like(
+    input: Tensor,
+    *,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+    device: Any = None,
+) -> Tensor:
     """Return a standard normal tensor of the shape and, by default, the type of `input`."""
     array = array_of(input, "randn_like")
-    return randn(array.shape, dtype=dtypes.of(array) if dtype is None else dtype)
+    kind = dtypes.of(array) if dtype is None else dtype
+    return randn(array.shape, dtype=kind, requires_grad=requires_grad, device=device)
 
 
 def randint(
-    low: int,
+    low: int = 0,
     high: Any = None,
     size: Any = None,
     *,
     generator: Generator | None = None,
     dtype: DTypeLike | None = None,
+    device: Any = None,
 ) -> Tensor:
     """Return integers from `low` to before `high`: ``randint(high, size)`` starts at 0.
 
@@ -198,19 +226,22 @@ def randint(
         When the range is empty.
     """
     if size is None:
-        low, high, size = 0, low, high
+        high, size = None, high
+    if high is None:
+        low, high = 0, low
     low, high = as_index(low, "randint", "low"), as_index(high, "randint", "high")
     if low >= high:
         raise ValueError(f"randint: no integer is in [{low}, {high})")
     shape = checked_shape((size,), "randint")
     target = numpy_dtype(dtype, dtypes.int64, "randint")
-    return wrap(np.asarray(_source(generator).integers(low, high, shape)).astype(target))
+    numbers = np.asarray(_source(generator).integers(low, high, shape)).astype(target)
+    return finish(numbers, False, device)
 
 
-def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
+def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
     """Return the integers from 0 to before `n` in random order."""
     (count,) = checked_shape((n,), "randperm")
-    return wrap(_source(generator).permutation(count).astype(np.int64))
+    return finish(_source(generator).permutation(count).astype(np.int64), False, device)
 
 
 def normal(
@@ -248,8 +279,11 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
 # -- in place: used by initialisation, outside the graph ------------------------------------
 
 
-def _fill(input: Tensor, values: Array) -> Tensor:
-    return Fill.apply_(input, values)
+def _floating_target(input: Tensor, operation: str) -> Array:
+    array = array_of(input, operation)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{operation}: input must be float32 or float64, but got {array.dtype}")
+    return array
 
 
 def uniform_(
@@ -264,8 +298,9 @@ def uniform_(
     """
     if not a <= b:
         raise ValueError(f"uniform_: a must not be above b, but got a={a}, b={b}")
-    shape = array_of(input, "uniform_").shape
-    return _fill(input, _source(generator).random(shape) * (b - a) + a)
+    array = _floating_target(input, "uniform_")
+    # Drawn in the target's type: rounding a float64 below 1 could give 1.
+    return Fill.apply_(input, _source(generator).random(array.shape, array.dtype) * (b - a) + a)
 
 
 def normal_(
@@ -280,15 +315,16 @@ def normal_(
     """
     if not std >= 0:
         raise ValueError(f"normal_: std must be 0 or more, but got {std}")
-    shape = array_of(input, "normal_").shape
-    return _fill(input, _source(generator).standard_normal(shape) * std + mean)
+    array = _floating_target(input, "normal_")
+    drawn = _source(generator).standard_normal(array.shape, array.dtype)
+    return Fill.apply_(input, drawn * std + mean)
 
 
 def bernoulli_(input: Tensor, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fill `input` with 1 at probability `p`, else 0, and return it."""
     check_probability("bernoulli_", p)
     shape = array_of(input, "bernoulli_").shape
-    return _fill(input, _source(generator).random(shape) < p)
+    return Fill.apply_(input, _source(generator).random(shape) < p)
 
 
 # -- dropout ----------------------------------------------------------------------------------
@@ -297,7 +333,8 @@ def bernoulli_(input: Tensor, p: float = 0.5, *, generator: Generator | None = N
 class Dropout(Primitive):
     def forward(self, a: Tensor, mask: Array) -> Array:
         self.save(mask)
-        return np.multiply(array_of(a, "dropout"), mask, out=self.out)
+        with quiet():
+            return np.multiply(a._array, mask, out=self.out)
 
     def backward(self, grad: Array) -> tuple[Array, None]:
         return grad * self.saved[0], None
@@ -313,11 +350,12 @@ def _dropped(
     input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...], name: str
 ) -> Tensor:
     check_probability(name, p)
+    dtype = _floating_target(input, name).dtype
     if not training or p == 0.0:
         return input
     keep = default_generator.numpy.random(shape, np.float32) >= p
     scale = 0.0 if p == 1.0 else 1.0 / (1.0 - p)
-    mask = keep * array_of(input, name).dtype.type(scale)
+    mask = keep * dtype.type(scale)
     return Dropout.apply_(input, mask) if inplace else Dropout.apply(input, mask)
 
 

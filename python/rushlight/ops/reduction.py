@@ -9,7 +9,7 @@ import numpy as np
 
 from rushlight import dtypes
 from rushlight.autograd.base import wrap
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.ops._common import (
     Dims,
@@ -45,7 +45,8 @@ class _Reduction(Primitive):
 class Sum(_Reduction):
     def forward(self, a: Tensor, dims: tuple[int, ...], keepdim: bool, dtype: Any) -> Array:
         self.note(a._array, dims)
-        return np.asarray(a._array.sum(axis=dims, keepdims=keepdim, dtype=dtype))
+        with quiet():
+            return np.asarray(a._array.sum(axis=dims, keepdims=keepdim, dtype=dtype))
 
     def backward(self, grad: Array) -> tuple[Array, None, None, None]:
         spread = np.broadcast_to(self.spread(grad), self._shape)
@@ -103,6 +104,17 @@ class Var(_Reduction):
             centred = x - x.mean(axis=self._dims, keepdims=True)
             scale = grad.dtype.type(2) / grad.dtype.type(self._freedom)
             return np.asarray(self.spread(grad) * scale * centred), None, None, None
+
+
+class Std(Var):
+    def forward(self, a: Tensor, dims: tuple[int, ...], keepdim: bool, correction: float) -> Array:
+        self._root = np.sqrt(super().forward(a, dims, keepdim, correction))
+        return self._root
+
+    def backward(self, grad: Array) -> tuple[Array, None, None, None]:
+        # Where all values are equal there is a kink; its slope counts as 0, as in PyTorch.
+        root = np.where(self._root == 0, np.inf, self._root)
+        return super().backward(grad / (2 * root))
 
 
 class Norm(_Reduction):
@@ -270,7 +282,9 @@ def std(
     correction: float | None = None,
 ) -> Tensor:
     """Return the standard deviation over `dim`, or over everything; see :func:`var`."""
-    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
+    dims = wrap_dims(dim, _needs_floating(input, "std").ndim, "std")
+    less = float(unbiased) if correction is None else correction
+    return Std.apply(input, dims, keepdim, less)
 
 
 def var_mean(

@@ -10,7 +10,7 @@ import numpy as np
 
 from rushlight.autograd.base import TensorBase
 from rushlight.autograd.broadcast import sum_to
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.ops._common import array_of, as_index, as_shape, refuse, wrap_dim, wrap_dims
 
@@ -18,33 +18,10 @@ if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = [
-    "broadcast_to",
-    "cat",
-    "chunk",
-    "concat",
-    "expand",
-    "expand_as",
-    "flatten",
-    "flip",
-    "movedim",
-    "narrow",
-    "permute",
-    "ravel",
-    "repeat",
-    "reshape",
-    "roll",
-    "select",
-    "split",
-    "squeeze",
-    "stack",
-    "t",
-    "tile",
-    "transpose",
-    "unbind",
-    "unflatten",
-    "unsqueeze",
-    "view",
-    "view_as",
+    "broadcast_to", "cat", "chunk", "concat", "concatenate", "expand", "expand_as", "flatten",
+    "flip", "movedim", "narrow", "numel", "permute", "ravel", "repeat", "reshape", "roll",
+    "select", "split", "squeeze", "stack", "swapaxes", "t", "tile", "transpose", "unbind",
+    "unflatten", "unsqueeze", "view", "view_as",
 ]  # fmt: skip
 
 
@@ -217,6 +194,11 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return Reshape.apply(input, (*shape[:first], joined, *shape[last + 1 :]))
 
 
+def numel(input: Tensor) -> int:
+    """Return the number of elements."""
+    return array_of(input, "numel").size
+
+
 def ravel(input: Tensor) -> Tensor:
     """Return the elements in one dimension."""
     return flatten(input)
@@ -272,6 +254,9 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return Permute.apply(input, tuple(order))
 
 
+swapaxes = transpose
+
+
 def movedim(input: Tensor, source: int, destination: int) -> Tensor:
     """Return a view with dimension `source` moved to `destination`."""
     ndim = array_of(input, "movedim").ndim
@@ -314,6 +299,9 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
     )
     if not fits or any(extent < 0 for extent in target):
         raise ValueError(f"expand: shape {list(shape)} does not expand to {list(wanted)}")
+    if math.prod(target) == math.prod(shape):
+        # Nothing is repeated: a plain view, which can be written to.
+        return Reshape.apply(input, target)
     return Expand.apply(input, target)
 
 
@@ -362,7 +350,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if dims is not None:
         axes = wrap_dims(as_shape((dims,), "roll"), array_of(input, "roll").ndim, "roll")
     if len(moves) != (1 if axes is None else len(axes)):
-        raise ValueError(f"roll: got {len(moves)} shifts for {axes and len(axes) or 1} dimensions")
+        raise ValueError(f"roll: got {len(moves)} shifts for {len(axes or (0,))} dimensions")
     return Roll.apply(input, moves, axes)
 
 
@@ -406,7 +394,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return Cat.apply(axis, *found)
 
 
-concat = cat
+concat = concatenate = cat
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

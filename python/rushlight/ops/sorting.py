@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.ops._common import Dims, array_of, reduced_shape, wrap_dim, wrap_dims
 from rushlight.ops.elementwise import maximum, minimum

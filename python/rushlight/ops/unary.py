@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight.autograd.node import Primitive
+from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.ops import special
 from rushlight.ops._common import array_of, floating, quiet
 
 if TYPE_CHECKING:
@@ -24,7 +25,13 @@ class _Floating(Primitive):
     """A function whose result is floating: integers and masks are taken as float32."""
 
     def source(self, a: Tensor) -> Array:
-        return floating(array_of(a, type(self).__name__.lower()))
+        x = array_of(a, type(self).__name__.lower())
+        if self.out is not None and x.dtype.kind != "f":
+            raise TypeError(
+                f"{type(self).__name__.lower()}_: a floating result cannot be stored in a tensor "
+                f"of {x.dtype}"
+            )
+        return floating(x)
 
 
 class Exp(_Floating):
@@ -140,11 +147,7 @@ class Tanh(_Floating):
 class Sigmoid(_Floating):
     def forward(self, a: Tensor) -> Array:
         self.save_output()
-        x = self.source(a)
-        # exp of a negative number only: no overflow, and no cancellation far from 0.
-        with quiet():
-            small = np.exp(-np.abs(x))
-            return np.where(x >= 0, 1, small) / (1 + small)
+        return special.logistic(self.source(a))
 
     def backward(self, grad: Array) -> Array:
         (y,) = self.saved

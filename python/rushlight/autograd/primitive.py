@@ -1,0 +1,93 @@
+"""``Primitive``: the base of the built-in operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rushlight.autograd.base import TensorBase, wrap
+from rushlight.autograd.inplace import check_in_place, check_place, check_writable, rebase
+from rushlight.autograd.node import Node
+
+if TYPE_CHECKING:
+    from rushlight.dtypes import Array
+    from rushlight.tensor import Tensor
+
+__all__ = ["Primitive"]
+
+
+class Primitive(Node):
+    """A built-in differentiable operation.
+
+    A subclass defines ``forward(self, *args)``, which gets the tensors and values of `apply` and
+    returns an array (or a tuple of them), and ``backward(self, *grads)``, which gets an array
+    per output and returns an array or None per argument. What backward returns must be fresh
+    memory, the incoming gradient itself, or a view: the walk copies the latter two where they
+    would become a leaf's gradient.
+    """
+
+    is_view = False
+    _saves_output = False
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+
+    @classmethod
+    def apply(cls, *args: Any) -> Tensor:
+        """Run the operation on `args` and record it where one of them requires a gradient."""
+        node = cls()
+        tracked = node.track(args)
+        result = wrap(node.forward(*args))
+        if cls.is_view and np.may_share_memory(result._array, args[0]._array):
+            result._become_view_of(args[0])
+        if tracked:
+            node.attach((result,))
+            if node._saves_output:
+                node.save(result)
+        return result
+
+    @classmethod
+    def apply_many(cls, *args: Any) -> tuple[Tensor, ...]:
+        """As :meth:`apply`, for an operation whose forward returns a tuple."""
+        node = cls()
+        tracked = node.track(args)
+        results = tuple([wrap(each) for each in node.forward(*args)])
+        if tracked:
+            node.attach(results)
+        return results
+
+    @classmethod
+    def apply_(cls, target: TensorBase, *args: Any) -> Tensor:
+        """Run the operation and put its result in the place of `target`, its first argument."""
+        operation = f"{cls.__name__.lower()}_"
+        check_writable(target, operation)
+        node = cls()
+        tracked = node.track((target, *args))
+        if tracked:
+            check_in_place(target, operation)
+        node.out = target._array
+        array = node.forward(target, *args)
+        if array is not target._array:
+            check_place(target._array, array.shape, array.dtype, operation)
+            np.copyto(target._array, array, casting="same_kind")
+        node.out = None
+        target._bump_version()
+        if tracked:
+            rebase(target, node)
+            if node._saves_output:
+                node.save(target)
+        return target  # type: ignore[return-value]  # every instance is a Tensor
+
+    def save_output(self) -> None:
+        """Keep the result of this operation, once it is there, as the last of `saved`."""
+        self._saves_output = True
+
+    def run(self, grads: list[Array | None]) -> tuple[Array | None, ...]:
+        """Return the gradients of the inputs; an output that got none counts as zeros."""
+        for index, (shape, dtype) in enumerate(self.outputs):
+            if grads[index] is None and dtype.kind == "f":
+                grads[index] = np.zeros(shape, dtype)
+        result = self.backward(*grads)
+        return result if type(result) is tuple else (result,)

@@ -1,0 +1,68 @@
+"""The base of the activations: a function of one tensor, element by element."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rushlight.autograd.primitive import Primitive
+from rushlight.dtypes import Array
+from rushlight.ops._common import quiet
+from rushlight.ops.checks import floating_of
+
+if TYPE_CHECKING:
+    from rushlight.tensor import Tensor
+
+__all__: list[str] = []
+
+
+class Pointwise(Primitive):
+    """A function of each element, with settings, and what it does to a gradient.
+
+    Both get arrays of at least one dimension, so that they need not care for NumPy's scalars.
+    In place, what was there before is copied first, unless the result tells enough.
+    """
+
+    # Whether `gradient` gets the results instead of the arguments.
+    from_result = False
+
+    @staticmethod
+    def value(x: Array, *settings: Any) -> Array:
+        """Return the function of each element."""
+        raise NotImplementedError
+
+    @staticmethod
+    def gradient(grad: Array, at: Array, *settings: Any) -> Array:
+        """Return the gradient before the function, given that after it."""
+        raise NotImplementedError
+
+    def forward(self, a: Tensor, *settings: Any) -> Array:
+        x = a._array
+        self._settings = settings
+        if self.from_result:
+            self.save_output()
+        else:
+            self.save(a)
+        with quiet():
+            return self.value(np.atleast_1d(x), *settings).reshape(x.shape)
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        at, settings = self.saved[0], self._settings
+        with quiet():
+            found = self.gradient(np.atleast_1d(grad), np.atleast_1d(at), *settings)
+        return (found.reshape(grad.shape), *(None,) * len(settings))
+
+
+def applied(
+    operation: type[Pointwise], name: str, input: Any, inplace: bool, *settings: Any
+) -> Tensor:
+    """Run an activation on a floating tensor, in its place where asked for.
+
+    Raises
+    ------
+    TypeError
+        For anything else than a floating tensor.
+    """
+    floating_of(input, name)
+    return (operation.apply_ if inplace else operation.apply)(input, *settings)
