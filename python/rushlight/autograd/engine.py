@@ -45,25 +45,26 @@ class _Walk:
             None if wanted is None else {each for each in wanted if each._node is None}
         )
 
-    def deliver(self, tensor_or_edge: Any, value: Array, fresh: bool) -> None:
-        """Add `value` to what has arrived at an edge; `fresh` says that no one else holds it."""
-        if isinstance(tensor_or_edge, tuple):
-            node, index = tensor_or_edge
-            if self._reach is not None and node not in self._reach:
-                return
-            arrived = self._pending.get(node)
-            if arrived is None:
-                arrived = self._pending[node] = [None] * len(node.outputs)
-                heapq.heappush(self._heap, (-node.sequence, node))
-            arrived[index] = self._sum(arrived[index], value)
-        elif self._wanted_leaves is None or tensor_or_edge in self._wanted_leaves:
-            before = self.leaves.get(tensor_or_edge)
-            self.leaves[tensor_or_edge] = self._sum(before, value)
-            self.fresh[tensor_or_edge] = fresh or before is not None
+    def deliver(self, edge: tuple[Node, int], value: Array) -> None:
+        """Add `value` to what has arrived at an output of a node."""
+        node, index = edge
+        if self._reach is not None and node not in self._reach:
+            return
+        arrived = self._pending.get(node)
+        if arrived is None:
+            arrived = self._pending[node] = [None] * len(node.outputs)
+            heapq.heappush(self._heap, (-node.sequence, node))
+        before = arrived[index]
+        arrived[index] = value if before is None else self._sum(before, value)
 
-    def _sum(self, before: Array | None, value: Array) -> Array:
-        if before is None:
-            return value
+    def deliver_leaf(self, leaf: TensorBase, value: Array, fresh: bool) -> None:
+        """Add `value` to what has arrived at a leaf; `fresh` says that no one else holds it."""
+        if self._wanted_leaves is None or leaf in self._wanted_leaves:
+            before = self.leaves.get(leaf)
+            self.leaves[leaf] = value if before is None else self._sum(before, value)
+            self.fresh[leaf] = fresh or before is not None
+
+    def _sum(self, before: Array, value: Array) -> Array:
         if id(before) in self._own:
             np.add(before, value, out=before)
             return before
@@ -76,31 +77,41 @@ class _Walk:
         while self._heap:
             _, node = heapq.heappop(self._heap)
             grads = self._pending.pop(node)
-            self._own.difference_update(map(id, grads))
-            node.finish(grads)
-            self._capture(node, grads)
-            if self._run is not None and node not in self._run:
+            if self._own:
+                self._own.difference_update(map(id, grads))
+            if node._hooks or node._retained:
+                node.finish(grads)
+            if self.captured:
+                self._capture(node, grads)
+            if self._run is None or node in self._run:
+                self._pass_on(node, grads)
+                if not retain_graph:
+                    node.release()
+
+    def _pass_on(self, node: Node, grads: list[Array | None]) -> None:
+        """Run the node and send the gradients of its inputs on their way."""
+        results = node.run(grads)
+        for edge, value in zip(node.edges, results, strict=False):
+            if edge is None or value is None:
                 continue
-            results = node.run(grads)
-            incoming = {id(each) for each in grads}
-            for edge, value in zip(node.edges, results, strict=False):
-                if edge is not None and value is not None:
-                    self.deliver(edge, value, _is_fresh(value, incoming))
-                    # One array returned for two inputs is shared between them.
-                    incoming.add(id(value))
-            if not retain_graph:
-                node.release()
+            if isinstance(edge, tuple):
+                self.deliver(edge, value)
+            else:
+                self.deliver_leaf(edge, value, _is_fresh(value, grads, results))
 
     def _capture(self, node: Node, grads: list[Array | None]) -> None:
-        if self.captured:
-            for index, value in enumerate(grads):
-                if (node, index) in self.captured:
-                    self.captured[node, index] = value
+        for index, value in enumerate(grads):
+            if (node, index) in self.captured:
+                self.captured[node, index] = value
 
 
-def _is_fresh(value: Array, taken: set[int]) -> bool:
-    """Return whether `value` owns its memory alone: no view, and nobody was given it before."""
-    return id(value) not in taken and not isinstance(value.base, np.ndarray)
+def _is_fresh(value: Array, grads: Sequence[Array | None], results: Sequence[Array | None]) -> bool:
+    """Return whether `value` owns its memory alone: no view, and handed to nobody else."""
+    return (
+        not isinstance(value.base, np.ndarray)
+        and all(value is not each for each in grads)
+        and sum(value is each for each in results) == 1
+    )
 
 
 def _roots(
@@ -131,7 +142,7 @@ def _root_gradient(tensor: TensorBase, gradient: TensorBase | None, operation: s
                 f"{operation}: a gradient can be left out only for a tensor of one element, but "
                 f"this one has shape {list(array.shape)}"
             )
-        return np.ones_like(array)
+        return np.array(1, array.dtype).reshape(array.shape)
     if not isinstance(gradient, TensorBase):
         raise TypeError(
             f"{operation}: gradient must be a Tensor or None, but got {type(gradient).__name__}"
@@ -173,8 +184,10 @@ def _walk(
     # Gradients overflow in silence, as everything else does.
     with grad_mode.no_grad(), np.errstate(all="ignore"):
         for tensor, value in roots:
-            node = tensor._node
-            walk.deliver(tensor if node is None else (node, tensor._output_index), value, True)
+            if tensor._node is None:
+                walk.deliver_leaf(tensor, value, True)
+            else:
+                walk.deliver((tensor._node, tensor._output_index), value)
         walk.run(retain_graph)
         for leaf, value in walk.leaves.items():
             if leaf._hooks:

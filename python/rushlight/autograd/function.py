@@ -11,7 +11,7 @@ from rushlight.autograd import grad_mode
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.inplace import check_in_place, check_writable
-from rushlight.autograd.node import Node, needs_of
+from rushlight.autograd.node import Node, edge_of
 
 if TYPE_CHECKING:
     from rushlight.dtypes import Array
@@ -120,7 +120,7 @@ class Function(Node):
         node = cls()
         tracked = node.track(args)
         if not tracked:
-            node.needs_input_grad = needs_of(args)
+            node.needs_input_grad = tuple([edge_of(arg) is not None for arg in args])
         node._argument_count = len(args)
         with grad_mode.no_grad():
             if cls.setup_context is None:

@@ -16,7 +16,7 @@ from rushlight.autograd.hooks import HookDict
 if TYPE_CHECKING:
     from rushlight.dtypes import Array
 
-__all__ = ["Edge", "Node", "edge_of", "needs_of", "next_sequence", "run_hooks"]
+__all__ = ["Edge", "Node", "edge_of", "next_sequence", "run_hooks"]
 
 # Where the gradient of an input goes: an output of the node that made it, a leaf, or nowhere.
 Edge: TypeAlias = "tuple[Node, int] | TensorBase | None"
@@ -67,11 +67,12 @@ class Node:
         """Note which arguments need gradients; return whether this operation is recorded."""
         if not grad_mode.state.enabled:
             return False
-        needs = needs_of(args)
+        edges = tuple([edge_of(arg) for arg in args])
+        needs = tuple([edge is not None for edge in edges])
         if True not in needs:
             return False
         self.needs_input_grad = needs
-        self.edges = tuple([edge_of(arg) for arg in args])
+        self.edges = edges
         self.sequence = next_sequence()
         self._saved = []
         return True
@@ -191,20 +192,11 @@ def run_hooks(hooks: dict[int, Callable[..., Any]], grad: Array | None) -> Array
     return tensor._array
 
 
-def needs_of(args: Sequence[object]) -> tuple[bool, ...]:
-    """Return which arguments are tensors that require gradients."""
-    return tuple(
-        [
-            isinstance(arg, TensorBase)
-            # The property looks up what a view missed; others are spared the call.
-            and (arg._requires_grad if arg._base is None else arg.requires_grad)
-            for arg in args
-        ]
-    )
-
-
 def edge_of(value: object) -> Edge:
     """Return where the gradient of an argument goes: to its maker, to the leaf, or nowhere."""
-    if not isinstance(value, TensorBase) or not value._requires_grad:
+    if not isinstance(value, TensorBase):
+        return None
+    # The property looks up what a view missed; others are spared the call.
+    if not (value._requires_grad if value._base is None else value.requires_grad):
         return None
     return value if value._node is None else (value._node, value._output_index)

@@ -86,8 +86,9 @@ class Primitive(Node):
 
     def run(self, grads: list[Array | None]) -> tuple[Array | None, ...]:
         """Return the gradients of the inputs; an output that got none counts as zeros."""
-        for index, (shape, dtype) in enumerate(self.outputs):
-            if grads[index] is None and dtype.kind == "f":
-                grads[index] = np.zeros(shape, dtype)
+        if len(grads) > 1:  # the only output of a node that runs has a gradient
+            for index, (shape, dtype) in enumerate(self.outputs):
+                if grads[index] is None and dtype.kind == "f":
+                    grads[index] = np.zeros(shape, dtype)
         result = self.backward(*grads)
         return result if type(result) is tuple else (result,)

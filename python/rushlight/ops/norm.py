@@ -9,7 +9,7 @@ from rushlight import _core
 from rushlight.autograd.base import TensorBase
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import refuse, renamed
+from rushlight.ops._common import array_of, refuse, renamed
 from rushlight.ops.checks import check_shapes, same_type
 from rushlight.ops.shape import repeat, reshape
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = ["batch_norm", "instance_norm"]
+
+
+_OPTIONAL = ("weight", "bias", "running_mean", "running_var")
 
 
 class BatchNorm(Primitive):
@@ -105,17 +108,9 @@ def batch_norm(
     ----------
     Ioffe and Szegedy, "Batch Normalization", 2015.
     """
-    named = {"weight": weight, "bias": bias}
-    named |= {"running_mean": running_mean, "running_var": running_var}
-    if not isinstance(input, TensorBase):
-        refuse(input, "batch_norm", "input")
-    for name, each in named.items():
-        if each is not None and not isinstance(each, TensorBase):
-            refuse(each, "batch_norm", name, "a Tensor or None")
-    shape = input._array.shape
     if training:
-        per_channel = math.prod(shape[:1] + shape[2:])
-        if per_channel == 1:
+        shape = array_of(input, "batch_norm").shape
+        if math.prod(shape[:1] + shape[2:]) == 1:
             raise ValueError(
                 "batch_norm: training needs more than 1 value per channel, but got input of shape "
                 f"{list(shape)}"
@@ -124,7 +119,16 @@ def batch_norm(
             raise ValueError(f"batch_norm: eps must be positive in training, but got {eps}")
     elif running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed in evaluation")
-    return BatchNorm.apply(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    stats = running_mean, running_var
+    try:
+        return BatchNorm.apply(input, weight, bias, *stats, training, momentum, eps)
+    except AttributeError:
+        # Asked only when something went wrong: these checks cost as much as a small kernel.
+        array_of(input, "batch_norm")
+        for name, each in zip(_OPTIONAL, (weight, bias, *stats), strict=True):
+            if each is not None and not isinstance(each, TensorBase):
+                refuse(each, "batch_norm", name, "a Tensor or None")
+        raise
 
 
 def instance_norm(

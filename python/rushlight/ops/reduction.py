@@ -41,6 +41,12 @@ class _Reduction(Primitive):
         """Return a reduced value with 1 in the reduced dimensions, to broadcast."""
         return value.reshape(reduced_shape(self._shape, self._dims))
 
+    def fill(self, value: Array) -> Array:
+        """Return a reduced value repeated over the reduced dimensions, in memory of its own."""
+        full = np.empty(self._shape, self._dtype)
+        full[...] = self.spread(value)
+        return full
+
 
 class Sum(_Reduction):
     def forward(self, a: Tensor, dims: tuple[int, ...], keepdim: bool, dtype: Any) -> Array:
@@ -49,8 +55,7 @@ class Sum(_Reduction):
             return np.asarray(a._array.sum(axis=dims, keepdims=keepdim, dtype=dtype))
 
     def backward(self, grad: Array) -> tuple[Array, None, None, None]:
-        spread = np.broadcast_to(self.spread(grad), self._shape)
-        return spread.astype(self._dtype, copy=False), None, None, None
+        return self.fill(grad), None, None, None
 
 
 class Mean(_Reduction):
@@ -62,9 +67,7 @@ class Mean(_Reduction):
 
     def backward(self, grad: Array) -> tuple[Array, None, None, None]:
         with quiet():
-            share = self.spread(grad) / grad.dtype.type(self._count)
-        spread = np.broadcast_to(share, self._shape)
-        return spread.astype(self._dtype, copy=False), None, None, None
+            return self.fill(grad / grad.dtype.type(self._count)), None, None, None
 
 
 class Prod(_Reduction):
