@@ -80,7 +80,7 @@ def test_hooks_and_modes_go_back_after_an_error() -> None:
 
 def test_table() -> None:
     lines = str(rushlight.summary(_model(), (1, 3, 8, 8))).splitlines()
-    assert lines[1].split() == ["Path", "Type", "Output", "shape", "Parameters", "Multiply-adds", "Memory"]  # fmt: skip
+    assert lines[1].split() == "Path Type Output shape Parameters Multiply-adds Memory".split()
     assert lines[3].split() == ["(model)", "Sequential", "[1,", "10]"]
     assert any(line.startswith("2.conv") and "576" in line for line in lines)
     assert "Parameters: 906 (682 trainable, 224 frozen)" in lines
@@ -99,7 +99,8 @@ def test_inputs_of_several_kinds() -> None:
             return {"sum": a + b, "both": (a, b)}
 
     by_size = rushlight.summary(Two(), [(2, 3), (2, 3)])
-    by_name = rushlight.summary(Two(), input_data={"a": rushlight.ones(2, 3), "b": rushlight.ones(3)})  # fmt: skip
+    named = {"a": rushlight.ones(2, 3), "b": rushlight.ones(3)}
+    by_name = rushlight.summary(Two(), input_data=named)
     assert by_size.rows[0].output == "[2, 3], [2, 3], [2, 3]"
     assert by_name.rows[0].output == "[2, 3], [2, 3], [3]"
     double = rushlight.summary(nn.Linear(3, 2).double(), (1, 3))

@@ -14,7 +14,7 @@ from rushlight.train import INTERRUPTED, Settings, UsageError, run
 __all__ = ["main"]
 
 _OUT = "rushlight-digits.safetensors"
-_EPOCHS, _FOLDER_EPOCHS = 12, 3
+_EPOCHS, _FOLDER_EPOCHS = 16, 3
 _MOST_THREADS = 1024
 
 _EXAMPLES = """\
