@@ -53,7 +53,8 @@ class Listed(nn.Module):
 
 def test_a_plain_list_registers_nothing():
     net = Listed(layers())
-    assert list(net.parameters()) == []
+    with pytest.warns(nn.HiddenModuleWarning, match=r"self\.layers .* nn\.ModuleList"):
+        assert list(net.parameters()) == []
     assert list(net.children()) == []
     assert list(net.state_dict()) == []
     assert repr(net) == "Listed()"

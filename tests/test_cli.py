@@ -60,7 +60,7 @@ def test_the_default_run_learns_the_digits(trained):
     assert re.search(r"^DigitNet\(\n  \(features\): Sequential\(\n    \(0\): Conv2d\(1, 32", out)
     assert "21,482 parameters" in out
     assert (
-        len(re.findall(r"^epoch +\d+/12  loss \d\.\d{4}  accuracy +\d+\.\d\d%$", out, re.M)) == 12
+        len(re.findall(r"^epoch +\d+/16  loss \d\.\d{4}  accuracy +\d+\.\d\d%$", out, re.M)) == 16
     )
     assert f"saved {path.name} ({path.stat().st_size:,} bytes)" in out
     assert re.search(r"^\d+\.\d s$", out, re.M)

@@ -46,6 +46,14 @@ class Plan:
                 lambda: self.nn.ReLU(inplace=self.random.random() < 0.5),
                 lambda: self.nn.MaxPool2d(2, padding=1),
                 lambda: self.nn.Dropout(0.25),
+                lambda: self.nn.Conv1d(2, 4, 3, padding=1, bias=self.random.random() < 0.5),
+                lambda: self.nn.ConvTranspose2d(2, 4, 3, stride=2, output_padding=1),
+                lambda: self.nn.GroupNorm(2, 4, affine=self.random.random() < 0.5),
+                lambda: self.nn.LayerNorm([2, 3], bias=self.random.random() < 0.5),
+                lambda: self.nn.Embedding(3, 2, padding_idx=self.random.choice([None, -1])),
+                lambda: self.nn.PReLU(3),
+                lambda: self.nn.LeakyReLU(0.2),
+                lambda: self.nn.BCEWithLogitsLoss(pos_weight=self.lib.ones(2)),
                 self.nn.Identity,
                 self.nn.Flatten,
                 self.parameters,
@@ -136,4 +144,4 @@ def test_generated_trees_match_torch():
         text = text.replace("torch.", "rushlight.")
         assert repr([found, str(seed)]).replace("'Buffer'", "'Tensor'") == text
         kinds |= {type(m).__name__ for m in ours.modules()}
-    assert len(kinds) > 14
+    assert len(kinds) > 22

@@ -80,7 +80,7 @@ def test_hooks_and_modes_go_back_after_an_error() -> None:
 
 def test_table() -> None:
     lines = str(rushlight.summary(_model(), (1, 3, 8, 8))).splitlines()
-    assert lines[1].split() == "Path Type Output shape Parameters Multiply-adds Memory".split()
+    assert " ".join(lines[1].split()) == "Path Type Output shape Parameters Multiply-adds Memory"
     assert lines[3].split() == ["(model)", "Sequential", "[1,", "10]"]
     assert any(line.startswith("2.conv") and "576" in line for line in lines)
     assert "Parameters: 906 (682 trainable, 224 frozen)" in lines

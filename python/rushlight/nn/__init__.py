@@ -1,11 +1,31 @@
 """Modules: parameters and layers in trees, as in ``torch.nn``."""
 
-from rushlight.nn import functional, init, utils
-from rushlight.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from rushlight.nn import functional, init, modules, parameter, utils
+from rushlight.nn.activation import (
+    ELU,
+    GELU,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
 from rushlight.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from rushlight.nn.containers import ModuleDict, ModuleList, Sequential
-from rushlight.nn.conv import Conv2d
+from rushlight.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from rushlight.nn.dropout import Dropout, Dropout2d
+from rushlight.nn.embedding import Embedding
+from rushlight.nn.hidden import HiddenModuleWarning
 from rushlight.nn.hooks import (
     register_module_backward_hook,
     register_module_buffer_registration_hook,
@@ -16,46 +36,128 @@ from rushlight.nn.hooks import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from rushlight.nn.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyLinear,
+)
 from rushlight.nn.linear import Flatten, Identity, Linear, Unflatten
-from rushlight.nn.loss import CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from rushlight.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MarginRankingLoss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+    TripletMarginLoss,
+)
 from rushlight.nn.module import Module
-from rushlight.nn.parameter import Buffer, Parameter
+from rushlight.nn.normalization import GroupNorm, LayerNorm
+from rushlight.nn.padding import ConstantPad2d, ReflectionPad2d, ReplicationPad2d, ZeroPad2d
+from rushlight.nn.parameter import (
+    Buffer,
+    Parameter,
+    UninitializedBuffer,
+    UninitializedParameter,
+)
 from rushlight.nn.parameter_containers import ParameterDict, ParameterList
-from rushlight.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from rushlight.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from rushlight.nn.upsampling import PixelShuffle, PixelUnshuffle, Upsample
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AvgPool1d",
     "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "Buffer",
+    "ConstantPad2d",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout2d",
+    "Embedding",
     "Flatten",
+    "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "HiddenModuleWarning",
+    "HuberLoss",
     "Identity",
+    "KLDivLoss",
     "L1Loss",
+    "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyLinear",
+    "LeakyReLU",
     "Linear",
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
+    "MaxPool1d",
     "MaxPool2d",
     "Module",
     "ModuleDict",
     "ModuleList",
     "NLLLoss",
+    "PReLU",
     "Parameter",
     "ParameterDict",
     "ParameterList",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
+    "ReLU6",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
+    "Softplus",
+    "Softsign",
     "Tanh",
+    "TripletMarginLoss",
     "Unflatten",
+    "UninitializedBuffer",
+    "UninitializedParameter",
+    "Upsample",
+    "ZeroPad2d",
     "functional",
     "init",
+    "modules",
+    "parameter",
     "register_module_backward_hook",
     "register_module_buffer_registration_hook",
     "register_module_forward_hook",

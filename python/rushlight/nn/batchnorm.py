@@ -12,7 +12,7 @@ from rushlight.nn.checks import at_least, check_device
 from rushlight.nn.module import Module
 from rushlight.nn.parameter import Parameter, filled
 from rushlight.nn.slots import buffer_slot, parameter_slot
-from rushlight.ops import ones, tensor, zeros
+from rushlight.ops import empty, tensor
 from rushlight.tensor import Tensor
 
 __all__ = ["BatchNorm1d", "BatchNorm2d"]
@@ -24,6 +24,11 @@ class _BatchNorm(Module):
     # Version 2 of the state added num_batches_tracked.
     _version = 2
     _dims: tuple[int, ...] = ()
+    _new_parameter = staticmethod(filled)
+
+    @staticmethod
+    def _new_buffer(shape: tuple[int, ...], dtype: DType | None) -> Tensor:
+        return empty(shape, dtype=dtype)
 
     weight: Parameter | None = parameter_slot()
     bias: Parameter | None = parameter_slot()
@@ -50,12 +55,12 @@ class _BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        shape = (self.num_features,)
-        self.register_parameter("weight", filled(shape, dtype) if affine else None)
-        self.register_parameter("bias", filled(shape, dtype) if affine and bias else None)
-        tracks = track_running_stats
-        self.register_buffer("running_mean", zeros(shape, dtype=dtype) if tracks else None)
-        self.register_buffer("running_var", ones(shape, dtype=dtype) if tracks else None)
+        shape, tracks = (self.num_features,), track_running_stats
+        parameter, buffer = self._new_parameter, self._new_buffer
+        self.register_parameter("weight", parameter(shape, dtype) if affine else None)
+        self.register_parameter("bias", parameter(shape, dtype) if affine and bias else None)
+        self.register_buffer("running_mean", buffer(shape, dtype) if tracks else None)
+        self.register_buffer("running_var", buffer(shape, dtype) if tracks else None)
         self.register_buffer("num_batches_tracked", tensor(0, dtype=int64) if tracks else None)
         self.reset_parameters()
 

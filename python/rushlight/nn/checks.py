@@ -6,10 +6,9 @@ from typing import Any
 
 from rushlight.dtypes import dtype as DType
 from rushlight.ops._common import as_index
-from rushlight.ops.conv import pair
 from rushlight.tensor import Tensor
 
-__all__ = ["at_least", "check_device", "pair_at_least", "probability", "target_dtype"]
+__all__ = ["at_least", "check_device", "ints_at_least", "probability", "target_dtype"]
 
 
 def at_least(least: int, value: Any, owner: str, name: str) -> int:
@@ -26,18 +25,22 @@ def at_least(least: int, value: Any, owner: str, name: str) -> int:
     return number
 
 
-def pair_at_least(least: int, value: Any, owner: str, name: str) -> tuple[int, int]:
-    """Return an argument given as one int or two as two ints.
+def ints_at_least(least: int, count: int, value: Any, owner: str, name: str) -> tuple[int, ...]:
+    """Return an argument given as one int, or as `count` of them, as `count` ints.
 
     Raises
     ------
     TypeError, ValueError
         When it is neither, or one is below `least`.
     """
-    both = pair(value, owner, name)
-    if min(both) < least:
+    given = value if isinstance(value, (tuple, list)) else (value,)
+    if len(given) not in (1, count):
+        expected = {1: "one int", 2: "one int or two"}.get(count, f"one int or {count}")
+        raise ValueError(f"{owner}: {name} must be {expected}, but got {value}")
+    numbers = tuple(as_index(each, owner, name) for each in given)
+    if min(numbers) < least:
         raise ValueError(f"{owner}: {name} must be {least} or more, but got {value}")
-    return both
+    return numbers * count if len(numbers) == 1 else numbers
 
 
 def probability(value: float, owner: str) -> float:

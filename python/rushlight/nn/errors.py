@@ -6,6 +6,7 @@ import itertools
 import sys
 from typing import Any
 
+from rushlight.nn.parameter import is_lazy
 from rushlight.tensor import Tensor
 
 __all__ = ["name_module"]
@@ -41,7 +42,9 @@ def _name_of(inner: int, module: Any) -> str:
 
 
 def _describe(value: object) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+    if isinstance(value, Tensor) and not is_lazy(value):
+        return str(tuple(value.shape))
+    return type(value).__name__
 
 
 def _write(error: BaseException, old: str | None, note: str) -> None:

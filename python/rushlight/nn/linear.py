@@ -40,6 +40,8 @@ class Linear(Module):
         [out_features], uniform within the same bounds.
     """
 
+    _new_parameter = staticmethod(filled)
+
     weight: Parameter = parameter_slot()
     bias: Parameter | None = parameter_slot()
 
@@ -53,11 +55,15 @@ class Linear(Module):
     ) -> None:
         super().__init__()
         check_device(device)
-        self.in_features = at_least(0, in_features, "Linear", "in_features")
-        self.out_features = at_least(0, out_features, "Linear", "out_features")
-        self.weight = filled((self.out_features, self.in_features), dtype)
-        self.register_parameter("bias", filled((self.out_features,), dtype) if bias else None)
+        self.in_features = at_least(0, in_features, type(self).__name__, "in_features")
+        self.out_features = at_least(0, out_features, type(self).__name__, "out_features")
+        weight_shape, bias_shape = self._shapes()
+        self.weight = self._new_parameter(weight_shape, dtype)
+        self.register_parameter("bias", self._new_parameter(bias_shape, dtype) if bias else None)
         self.reset_parameters()
+
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return (self.out_features, self.in_features), (self.out_features,)
 
     def reset_parameters(self) -> None:
         """Draw new initial values."""

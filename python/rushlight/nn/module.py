@@ -3,8 +3,8 @@
 A module's state is three dicts in order of registration, `_parameters`, `_buffers` and
 `_modules`. They are filled by assigning an attribute, by ``register_*`` and by ``add_module``,
 and read by attribute access. What a module does with them beside its own forward has files of
-its own: `tree.py` finds what is below a module, `hooks.py` runs hooks around a call, `state.py`
-writes and loads state dicts.
+its own: `tree.py` finds what is below a module, `hidden.py` warns of what it cannot find,
+`hooks.py` runs hooks around a call, `state.py` writes and loads state dicts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,18 @@ from rushlight.tensor import Tensor
 __all__ = ["Module"]
 
 if TYPE_CHECKING:
+    from typing import ParamSpec, Protocol, TypeVar
+
     from typing_extensions import Self
+
+    _P = ParamSpec("_P")
+    _R = TypeVar("_R", covariant=True)
+
+    class HasForward(Protocol[_P, _R]):
+        """What a module is to a type checker that looks at a call of it."""
+
+        def forward(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+            """Compute the output."""
 
 
 class Module(HookedCall, StateDict, Tree):
@@ -92,15 +103,23 @@ class Module(HookedCall, StateDict, Tree):
             f'Module [{type(self).__name__}] is missing the required "forward" function'
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run :meth:`forward` with the hooks around it."""
-        try:
-            if self._hooked:
-                return self._call_with_hooks(args, kwargs)
-            return self.forward(*args, **kwargs)
-        except Exception as error:  # it goes on, with the path of this module added
-            name_module(error, self, args)
-            raise
+    if TYPE_CHECKING:
+
+        @property
+        def __call__(self: HasForward[_P, _R]) -> Callable[_P, _R]:
+            """Run :meth:`forward`: type checkers see its arguments and its result."""
+            raise NotImplementedError
+    else:
+
+        def __call__(self, *args, **kwargs):
+            """Run :meth:`forward` with the hooks around it."""
+            try:
+                if self._hooked:
+                    return self._call_with_hooks(args, kwargs)
+                return self.forward(*args, **kwargs)
+            except Exception as error:  # it goes on, with the path of this module added
+                name_module(error, self, args)
+                raise
 
     # -- registration -----------------------------------------------------------------------
 
@@ -231,6 +250,8 @@ class Module(HookedCall, StateDict, Tree):
             self.register_buffer(name, value, name not in self._non_persistent_buffers_set)
         else:
             super().__setattr__(name, value)
+            if type(value) in (list, tuple, dict) and name not in _OWN_FIELDS:
+                self._note_plain(name, value)
 
     def _make_room(self, name: str, kind: str, *holders: str) -> None:
         """Drop what an assignment of another kind replaces."""
@@ -260,12 +281,17 @@ class Module(HookedCall, StateDict, Tree):
         return sorted(name for name in names if not name[:1].isdigit())
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle all attributes."""
-        return self.__dict__.copy()
+        """Pickle all attributes but the notes of :meth:`__setattr__`."""
+        state = self.__dict__.copy()
+        state.pop("_plain_attributes", None)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what was pickled."""
         self.__dict__.update(state)
+        for name in state.keys() - _OWN_FIELDS:
+            if type(state[name]) in (list, tuple, dict):
+                self._note_plain(name, state[name])
 
     # -- changing all of it -----------------------------------------------------------------
 
@@ -391,3 +417,7 @@ class Module(HookedCall, StateDict, Tree):
             for name, child in self._modules.items():
                 cut = child is not None and name not in visited
                 yield name, f"{child._get_name()}(...)" if cut and child else repr(child)
+
+
+# What every module has; all else was set by a subclass or from outside.
+_OWN_FIELDS = frozenset(vars(Module()))

@@ -10,12 +10,12 @@ import copy
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from rushlight.autograd import no_grad
 from rushlight.autograd.hooks import HookDict, RemovableHandle
 from rushlight.nn.hooks import Flags, Hook, add_hook
-from rushlight.nn.parameter import Parameter
+from rushlight.nn.loading import _IncompatibleKeys, by_child, copy_into, mismatch
+from rushlight.nn.parameter import Parameter, is_lazy, without_shape
 from rushlight.nn.walk import Walk
 from rushlight.tensor import Tensor
 
@@ -27,22 +27,6 @@ _ASSIGN = "assign_to_params_buffers"
 _UNDO = "undo"
 
 _Undo = list[Callable[[], None]]
-
-
-class _IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict`` returns: the names that only one side has."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        """Say so when there are none."""
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return (
-            f"_IncompatibleKeys(missing_keys={self.missing_keys}, "
-            f"unexpected_keys={self.unexpected_keys})"
-        )
 
 
 class StateDict:
@@ -176,14 +160,21 @@ class StateDict:
         metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = metadata
-        for hook in tuple(self._state_dict_pre_hooks.values()):
-            hook(self, prefix, keep_vars)
+        if self._state_dict_pre_hooks:
+            for hook in tuple(self._state_dict_pre_hooks.values()):
+                hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
-        with Walk(self, "state_dict", id(destination)) as children:
-            for name, child in children:
-                child.state_dict(
-                    destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
-                )
+        if self._modules:
+            with Walk(self, "state_dict", id(destination)) as children:
+                for name, child in children:
+                    child.state_dict(
+                        destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
+                    )
+        if self._state_dict_hooks:
+            return self._run_state_dict_hooks(destination, prefix, metadata)
+        return destination
+
+    def _run_state_dict_hooks(self, destination: Any, prefix: str, metadata: dict[str, Any]) -> Any:
         for key, hook in tuple(self._state_dict_hooks.items()):
             result = hook(self, destination, prefix, metadata)
             if result is not None:
@@ -194,8 +185,12 @@ class StateDict:
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """Put this module's own tensors, not those of its children, into `destination`."""
-        for name, value in self._own_state():
-            destination[prefix + name] = value if keep_vars else value.detach()
+        for name, value in self._parameters.items():
+            if value is not None:
+                destination[prefix + name] = value if keep_vars else value.detach()
+        for name, value in self._buffers.items():
+            if value is not None and name not in self._non_persistent_buffers_set:
+                destination[prefix + name] = value if keep_vars else value.detach()
         if type(self).get_extra_state is not StateDict.get_extra_state:
             destination[prefix + _EXTRA_STATE] = self.get_extra_state()
 
@@ -243,14 +238,13 @@ class StateDict:
         if load.is_plain(self):
             load.check(self, load.state, "")
             load.raise_errors(self, strict)
-            load = _Load(state_dict, assign)
-        else:
-            load.undo = []
+            load.fill_checked()
+            return load.keys
         try:
             load.fill(self, load.state, "")
             load.raise_errors(self, strict)
         except BaseException:
-            for step in reversed(load.undo or ()):
+            for step in reversed(load.undo):
                 step()
             raise
         return load.keys
@@ -313,7 +307,7 @@ class StateDict:
                     missing_keys.append(key)
                 continue
             value = state_dict[key]
-            problem = _mismatch(key, current, value)
+            problem = mismatch(key, current, value)
             if problem is None:
                 fitting[name] = value
             else:
@@ -344,10 +338,16 @@ class StateDict:
         holder = self._parameters if name in self._parameters else self._buffers
         current: Tensor = holder[name]
         if not assign:
-            if undo is not None:
+            if is_lazy(value):
+                return
+            if is_lazy(current):
+                if undo is not None:
+                    undo.append(without_shape(current))
+                current.materialize(value.shape)  # type: ignore[attr-defined]  # it is lazy
+            elif undo is not None:
                 backup = current.detach().clone()
-                undo.append(lambda: _copy(current, backup))
-            _copy(current, value)
+                undo.append(lambda: copy_into(current, backup))
+            copy_into(current, value)
             return
         if isinstance(current, Parameter):
             if isinstance(value, Parameter):
@@ -365,7 +365,8 @@ class _Load:
     def __init__(self, source: Mapping[str, Any], assign: bool) -> None:
         self.keys = _IncompatibleKeys([], [])
         self.errors: list[str] = []
-        self.undo: _Undo | None = None
+        self.undo: _Undo = []
+        self._checked: list[tuple[StateDict, dict[str, Any]]] = []
         self._assign = assign
         self._metadata: Mapping[str, Any] = getattr(source, "_metadata", None) or {}
         # A copy: hooks and subclasses may rename keys in it.
@@ -379,6 +380,8 @@ class _Load:
             and type(module).set_extra_state is StateDict.set_extra_state
             and not module._load_state_dict_pre_hooks
             and not module._load_state_dict_post_hooks
+            # What has no shape yet fits anything, until it is there twice.
+            and not any(is_lazy(value) for _, value in module._own_state())
             for module in root.modules()
         )
 
@@ -392,7 +395,14 @@ class _Load:
                 for name, current in module._own_state()
                 if name in fitting and not current._array.flags.writeable
             ]
+        self._checked.append((module, fitting))
         self._descend(module, state, prefix, self.check)
+
+    def fill_checked(self) -> None:
+        """Fill all that was checked: nothing can go wrong any more."""
+        for module, fitting in self._checked:
+            for name, value in fitting.items():
+                module._take_state(name, value, self._assign, None)
 
     def fill(self, module: StateDict, state: Any, prefix: str) -> None:
         """Fill `module` and its descendants with what fits, collect what does not."""
@@ -418,7 +428,7 @@ class _Load:
         visit: Callable[[Any, Any, str], None],
     ) -> None:
         with Walk(module, "load_state_dict", id(self)) as children:
-            parts = _by_child(state, prefix) if children else {}
+            parts = by_child(state, prefix) if children else {}
             for name, child in children:
                 visit(child, parts.get(name, OrderedDict()), f"{prefix}{name}.")
 
@@ -439,34 +449,3 @@ class _Load:
             raise RuntimeError(
                 f"Error(s) in loading state_dict for {type(module).__name__}:\n\t{listed}"
             )
-
-
-def _by_child(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Sort the entries by the child they belong to, in one pass."""
-    parts: dict[str, Any] = {}
-    for key, value in state.items():
-        if key.startswith(prefix):
-            name, dot, _ = key[len(prefix) :].partition(".")
-            if dot:
-                parts.setdefault(name, OrderedDict())[key] = value
-    return parts
-
-
-def _mismatch(key: str, current: Tensor, value: object) -> str | None:
-    """Return why `value` cannot fill the tensor called `key`, or None when it can."""
-    if not isinstance(value, Tensor):
-        return (
-            f'While copying the parameter named "{key}", expected a Tensor from checkpoint but '
-            f"received {type(value)}"
-        )
-    if value.shape != current.shape:
-        return (
-            f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, "
-            f"the shape in current model is {current.shape}."
-        )
-    return None
-
-
-def _copy(target: Tensor, value: Tensor) -> None:
-    with no_grad():
-        target.copy_(value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import TYPE_CHECKING, Any
 
+from rushlight.nn.hidden import may_hide, warn_hidden
 from rushlight.nn.parameter import Parameter
 from rushlight.tensor import Tensor
 
@@ -21,6 +22,12 @@ class Tree:
     _parameters: dict[str, Any]
     _buffers: dict[str, Any]
     _modules: dict[str, Any]
+    # Names of attributes that are plain lists, tuples or dicts; see hidden.py.
+    _plain_attributes: Set[str] = frozenset()
+
+    def _note_plain(self, name: str, value: object) -> None:
+        if may_hide(value, _KINDS):
+            self.__dict__["_plain_attributes"] = {*self._plain_attributes, name}
 
     # -- finding things by path -------------------------------------------------------------
 
@@ -171,8 +178,23 @@ class Tree:
             Whether those of the modules below are included.
         remove_duplicate : bool
             Whether a parameter that is shared is yielded once.
+
+        Warns
+        -----
+        HiddenModuleWarning
+            At the end, when an attribute of a module is a plain list, tuple or dict that holds
+            modules or parameters.
         """
-        return self._named_members(_parameters_of, prefix, recurse, remove_duplicate)
+        suspects: list[Module] = []
+
+        def members(module: Module) -> Iterable[tuple[str, Parameter | None]]:
+            if module._plain_attributes:
+                suspects.append(module)
+            return module._parameters.items()
+
+        yield from self._named_members(members, prefix, recurse, remove_duplicate)
+        if suspects and recurse:
+            warn_hidden(self, suspects, prefix, _KINDS)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Yield parameters, each once: what an optimizer takes."""
@@ -212,9 +234,9 @@ class Tree:
                 yield (f"{path}.{name}" if path else name), member
 
 
-def _parameters_of(module: Module) -> Iterable[tuple[str, Parameter | None]]:
-    return module._parameters.items()
-
-
 def _buffers_of(module: Module) -> Iterable[tuple[str, Tensor | None]]:
     return module._buffers.items()
+
+
+# What is registered when it is an attribute, and lost in a list.
+_KINDS = (Tree, Parameter)

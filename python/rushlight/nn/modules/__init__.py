@@ -1,0 +1,61 @@
+"""Modules under the names that they have in PyTorch: ``rushlight.nn.modules.conv`` and so on.
+
+For ported code. Each name below stands for the files of this package that hold the same classes.
+"""
+
+import sys
+from types import ModuleType
+
+from rushlight.nn import (
+    activation,
+    batchnorm,
+    containers,
+    conv,
+    dropout,
+    embedding,
+    hooks,
+    lazy,
+    linear,
+    loss,
+    normalization,
+    padding,
+    parameter_containers,
+    pooling,
+    state,
+    upsampling,
+)
+from rushlight.nn import (
+    module as base,
+)
+from rushlight.nn.modules import utils
+
+_FILES = {
+    "activation": (activation,),
+    "batchnorm": (batchnorm, lazy),
+    "container": (containers, parameter_containers),
+    "conv": (conv, lazy),
+    "dropout": (dropout,),
+    "flatten": (linear,),
+    "lazy": (lazy,),
+    "linear": (linear, lazy),
+    "loss": (loss,),
+    "module": (hooks, state, base),
+    "normalization": (normalization,),
+    "padding": (padding,),
+    "pixelshuffle": (upsampling,),
+    "pooling": (pooling,),
+    "sparse": (embedding,),
+    "upsampling": (upsampling,),
+}
+
+
+def _alias(name: str, files: tuple[ModuleType, ...]) -> ModuleType:
+    made = ModuleType(f"{__name__}.{name}", files[-1].__doc__)
+    for each in files:
+        own = {key: value for key, value in vars(each).items() if not key.startswith("__")}
+        vars(made).update(own)
+    return made
+
+
+for _name, _files in _FILES.items():
+    sys.modules[f"{__name__}.{_name}"] = globals()[_name] = _alias(_name, _files)
