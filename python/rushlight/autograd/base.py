@@ -219,7 +219,7 @@ class TensorBase:
     def detach(self) -> Tensor:
         """Return a tensor outside the graph that shares this one's memory and version."""
         result = wrap(self._array)
-        result._share_storage(self)
+        result.__dict__["_storage_state"] = self.__dict__.get("_storage_state") or self._storage
         return result
 
     def detach_(self) -> Tensor:
@@ -232,6 +232,7 @@ class TensorBase:
 
 
 _tensor_type: type[TensorBase] = TensorBase
+_new = object.__new__
 _follow_base: Callable[[TensorBase], None]
 
 
@@ -249,6 +250,6 @@ def set_view_follower(function: Callable[[TensorBase], None]) -> None:
 
 def wrap(array: Array) -> Tensor:
     """Return a tensor over `array`, outside any graph, sharing its memory."""
-    result = _tensor_type.__new__(_tensor_type)
+    result = _new(_tensor_type)
     result._array = array if type(array) is np.ndarray else np.asarray(array)
     return result  # type: ignore[return-value]  # tensor.py registers Tensor

@@ -24,6 +24,11 @@ _NO_CREATE_GRAPH = "create_graph=True is not supported: gradients are not themse
 class _Walk:
     """The gradients of one backward call on their way to the leaves."""
 
+    __slots__ = (
+        "_heap", "_own", "_pending", "_reach", "_run", "_wanted_leaves", "captured", "fresh",
+        "leaves",
+    )  # fmt: skip
+
     def __init__(
         self, wanted: Sequence[TensorBase] | None, reach: set[Node] | None, run: set[Node] | None
     ) -> None:
@@ -107,11 +112,14 @@ class _Walk:
 
 def _is_fresh(value: Array, grads: Sequence[Array | None], results: Sequence[Array | None]) -> bool:
     """Return whether `value` owns its memory alone: no view, and handed to nobody else."""
-    return (
-        not isinstance(value.base, np.ndarray)
-        and all(value is not each for each in grads)
-        and sum(value is each for each in results) == 1
-    )
+    if isinstance(value.base, np.ndarray):
+        return False
+    seen = 0
+    for each in results:
+        seen += each is value
+    for each in grads:
+        seen += each is value
+    return seen == 1
 
 
 def _roots(

@@ -159,7 +159,8 @@ def rebase(target: TensorBase, node: Node) -> None:
 def _take_over(target: TensorBase, node: Node) -> None:
     if target._retained and target._node is not None:
         target._node.hand_over(target, node)
-    node.attach((target,))
+    node.outputs = ()
+    node.attach(target)
 
 
 def _follow_base(view: TensorBase) -> None:

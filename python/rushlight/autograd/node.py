@@ -22,12 +22,8 @@ __all__ = ["Edge", "Node", "edge_of", "next_sequence", "run_hooks"]
 Edge: TypeAlias = "tuple[Node, int] | TensorBase | None"
 _Saved: TypeAlias = "tuple[Array | None, Storage | None, int]"
 
-_sequence = itertools.count()
-
-
-def next_sequence() -> int:
-    """Return the number of a new node: larger than that of every node before it."""
-    return next(_sequence)
+# The number of a new node, larger than that of every node before it.
+next_sequence = itertools.count().__next__
 
 
 class Node:
@@ -77,14 +73,14 @@ class Node:
         self._saved = []
         return True
 
-    def attach(self, results: Sequence[TensorBase]) -> None:
-        """Make this node the maker of `results`; those that are not floating stay outside."""
-        self.outputs = tuple([(each._array.shape, each._array.dtype) for each in results])
-        for index, each in enumerate(results):
-            if each._array.dtype.kind == "f":
-                each._node = self
-                each._output_index = index
-                each._requires_grad = True
+    def attach(self, result: TensorBase, index: int = 0) -> None:
+        """Make this node the maker of `result`, its output `index`, unless that is not floating."""
+        array = result._array
+        self.outputs += ((array.shape, array.dtype),)
+        if array.dtype.kind == "f":
+            result._node = self
+            result._output_index = index
+            result._requires_grad = True
 
     # -- what backward needs ----------------------------------------------------------------
 

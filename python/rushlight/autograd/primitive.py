@@ -29,7 +29,8 @@ class Primitive(Node):
     """
 
     is_view = False
-    _saves_output = False
+    # Whether backward needs the result: it is then the last of `saved`.
+    saves_output = False
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
@@ -43,8 +44,8 @@ class Primitive(Node):
         if cls.is_view and np.may_share_memory(result._array, args[0]._array):
             result._become_view_of(args[0])
         if tracked:
-            node.attach((result,))
-            if node._saves_output:
+            node.attach(result)
+            if node.saves_output:
                 node.save(result)
         return result
 
@@ -55,7 +56,8 @@ class Primitive(Node):
         tracked = node.track(args)
         results = tuple([wrap(each) for each in node.forward(*args)])
         if tracked:
-            node.attach(results)
+            for index, each in enumerate(results):
+                node.attach(each, index)
         return results
 
     @classmethod
@@ -76,13 +78,9 @@ class Primitive(Node):
         target._bump_version()
         if tracked:
             rebase(target, node)
-            if node._saves_output:
+            if node.saves_output:
                 node.save(target)
         return target  # type: ignore[return-value]  # every instance is a Tensor
-
-    def save_output(self) -> None:
-        """Keep the result of this operation, once it is there, as the last of `saved`."""
-        self._saves_output = True
 
     def run(self, grads: list[Array | None]) -> tuple[Array | None, ...]:
         """Return the gradients of the inputs; an output that got none counts as zeros."""

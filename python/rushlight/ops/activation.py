@@ -27,8 +27,9 @@ __all__ = [
 
 
 class Relu(Primitive):
+    saves_output = True
+
     def forward(self, src: Tensor) -> Array:
-        self.save_output()
         out = self.out
         if out is None:
             return _core.relu(src._array)
@@ -42,9 +43,10 @@ class Relu(Primitive):
 
 
 class LogSoftmax(Primitive):
+    saves_output = True
+
     def forward(self, src: Tensor, dim: int) -> Array:
         self._dim = dim
-        self.save_output()
         return _core.log_softmax(src._array, dim)
 
     def backward(self, diff_dst: Array) -> tuple[Array, None]:
@@ -52,9 +54,10 @@ class LogSoftmax(Primitive):
 
 
 class Softmax(Primitive):
+    saves_output = True
+
     def forward(self, src: Tensor, dim: int) -> Array:
         self._dim = dim
-        self.save_output()
         dst = _core.log_softmax(src._array, dim)
         return np.exp(dst, out=dst)
 
@@ -79,10 +82,10 @@ def relu(input: Tensor) -> Tensor:
     TypeError
         For masks and anything that is no tensor.
     """
-    if isinstance(input, TensorBase) and input._array.dtype.kind == "i":
-        return input.clamp(min=0)
     if not isinstance(input, TensorBase):
         refuse(input, "relu", "input")
+    if input._array.dtype.kind == "i":
+        return input.clamp(min=0)
     return Relu.apply(input)
 
 

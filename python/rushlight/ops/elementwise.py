@@ -32,22 +32,30 @@ class Binary(Primitive):
 
     def operands(self, *values: Any) -> tuple[Any, ...]:
         """Return the arrays or numbers of the operands, noting where gradients must fit."""
-        found: list[Any] = []
-        for value in values:
-            if isinstance(value, TensorBase):
-                found.append(value._array)
-            elif isinstance(value, NUMBERS):
-                found.append(value)
-            else:
-                refuse(value, type(self).__name__.lower(), "other", "a Tensor or a number")
+        found = [
+            value._array if isinstance(value, TensorBase) else self._number(value)
+            for value in values
+        ]
         if self._saved is not None:
             self._like = tuple(
                 [(x.shape, x.dtype) if isinstance(x, np.ndarray) else None for x in found]
             )
-        self._check_broadcast(found)
+        first, last = found[0], found[-1]
+        # Two tensors of one shape, the usual case, are spared the search for a common one.
+        if not (
+            len(found) == 2
+            and type(first) is type(last) is np.ndarray
+            and first.shape == last.shape
+        ):
+            self._check_broadcast(found)
         if self.out is not None:
             self._check_place(values, found, self.out)
         return tuple(found)
+
+    def _number(self, value: Any) -> Any:
+        if not isinstance(value, NUMBERS):
+            refuse(value, type(self).__name__.lower(), "other", "a Tensor or a number")
+        return value
 
     def _check_place(self, values: tuple[Any, ...], found: list[Any], out: Array) -> None:
         """Raise where the result of an operation in place does not fit its target."""

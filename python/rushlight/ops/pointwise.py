@@ -41,7 +41,7 @@ class Pointwise(Primitive):
         x = a._array
         self._settings = settings
         if self.from_result:
-            self.save_output()
+            self.saves_output = True
         else:
             self.save(a)
         with quiet():

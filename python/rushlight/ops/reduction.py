@@ -35,7 +35,10 @@ class _Reduction(Primitive):
 
     def note(self, array: Array, dims: tuple[int, ...]) -> None:
         self._shape, self._dims, self._dtype = array.shape, dims, array.dtype
-        self._count = math.prod(array.shape[axis] for axis in dims)
+
+    @property
+    def _count(self) -> int:
+        return math.prod([self._shape[axis] for axis in self._dims])
 
     def spread(self, value: Array) -> Array:
         """Return a reduced value with 1 in the reduced dimensions, to broadcast."""

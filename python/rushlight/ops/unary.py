@@ -35,8 +35,9 @@ class _Floating(Primitive):
 
 
 class Exp(_Floating):
+    saves_output = True
+
     def forward(self, a: Tensor) -> Array:
-        self.save_output()
         with quiet():
             return np.exp(self.source(a), out=self.out)
 
@@ -78,8 +79,9 @@ class Log1p(_Floating):
 
 
 class Sqrt(_Floating):
+    saves_output = True
+
     def forward(self, a: Tensor) -> Array:
-        self.save_output()
         with quiet():
             return np.sqrt(self.source(a), out=self.out)
 
@@ -89,8 +91,9 @@ class Sqrt(_Floating):
 
 
 class Rsqrt(_Floating):
+    saves_output = True
+
     def forward(self, a: Tensor) -> Array:
-        self.save_output()
         with quiet():
             return 1 / np.sqrt(self.source(a))
 
@@ -101,8 +104,9 @@ class Rsqrt(_Floating):
 
 
 class Reciprocal(_Floating):
+    saves_output = True
+
     def forward(self, a: Tensor) -> Array:
-        self.save_output()
         with quiet():
             return 1 / self.source(a)
 
@@ -135,8 +139,9 @@ class Cos(_Floating):
 
 
 class Tanh(_Floating):
+    saves_output = True
+
     def forward(self, a: Tensor) -> Array:
-        self.save_output()
         return np.tanh(self.source(a), out=self.out)
 
     def backward(self, grad: Array) -> Array:
@@ -145,8 +150,9 @@ class Tanh(_Floating):
 
 
 class Sigmoid(_Floating):
+    saves_output = True
+
     def forward(self, a: Tensor) -> Array:
-        self.save_output()
         return special.logistic(self.source(a))
 
     def backward(self, grad: Array) -> Array:
