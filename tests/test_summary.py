@@ -47,6 +47,15 @@ def test_counts() -> None:
     assert found.input_bytes == 4 * 2 * 3 * 10 * 12
 
 
+def test_other_convolutions_and_lazy_layers() -> None:
+    transposed = nn.ConvTranspose2d(3, 5, 2, stride=2)
+    assert rushlight.summary(transposed, (2, 3, 4, 4)).multiply_adds == 2 * 3 * 4 * 4 * 5 * 4
+    assert rushlight.summary(nn.Conv1d(3, 5, 3), (1, 3, 9)).multiply_adds == 5 * 7 * 9
+    lazy = nn.Sequential(nn.LazyLinear(4), nn.ReLU())
+    assert rushlight.summary(lazy).total_parameters == 0
+    assert rushlight.summary(lazy, (2, 3)).total_parameters == 16
+
+
 def test_shared_parameters_count_once() -> None:
     layer = nn.Linear(4, 4)
     tied = nn.Linear(4, 4)

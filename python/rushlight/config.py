@@ -35,6 +35,15 @@ def empty_cache() -> None:
     _core.empty_cache()
 
 
+class _Text(str):
+    """A text of several lines that a console shows as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def show_config() -> str:
     """Return a text that says what runs: version, instruction set, threads, buffer pool."""
     pool = _core.pool_stats()
@@ -49,7 +58,7 @@ def show_config() -> str:
         "python": f"{platform.python_version()}, NumPy {np.__version__}, {sys.platform}",
     }
     width = max(map(len, rows))
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+    return _Text("\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()))
 
 
 def _mib(size: int) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rushlight.autograd import no_grad
-from rushlight.nn.conv import Conv2d
+from rushlight.nn.conv import _ConvNd, _ConvTransposeNd
 from rushlight.nn.linear import Linear
 from rushlight.nn.module import Module
+from rushlight.nn.parameter import is_lazy
 from rushlight.ops.creation import zeros
 from rushlight.tensor import Tensor
 
@@ -122,7 +123,7 @@ class _Calls:
         self.count += 1
         self.output = _shape_text(output)
         self.bytes += sum(each.nbytes for each in _tensors(output))
-        self.multiply_adds += _multiply_adds(module, output)
+        self.multiply_adds += _multiply_adds(module, args, output)
 
 
 def summary(
@@ -136,7 +137,8 @@ def summary(
     Parameters
     ----------
     model : Module
-        It is left as it was, its mode and buffers included.
+        It is left as it was, its mode and buffers included; but lazy layers take their shapes from
+        the input. Without one they count nothing.
     input_size : sequence of int, or of sequences, optional
         Shape of the input with its batch dimension, such as ``(1, 3, 224, 224)``, or of several;
         the inputs are zeros of the type of the first parameter.
@@ -170,7 +172,8 @@ def summary(
     if args or kwargs:
         _run(model, args, kwargs, calls)
     inputs = [*_tensors(args), *_tensors(kwargs)]
-    state = {id(each): each.nbytes for each in [*model.parameters(), *model.buffers()]}
+    tensors = [*model.parameters(), *model.buffers()]
+    state = {id(each): each.nbytes for each in tensors if not is_lazy(each)}
     return ModelSummary(
         list(_rows(model, calls)), sum(each.nbytes for each in inputs), sum(state.values())
     )
@@ -212,7 +215,11 @@ def _run(
 def _rows(model: Module, calls: dict[Module, _Calls]) -> Iterator[Row]:
     counted: set[int] = set()
     for path, module in model.named_modules():
-        own = [each for each in module.parameters(recurse=False) if id(each) not in counted]
+        own = [
+            each
+            for each in module.parameters(recurse=False)
+            if id(each) not in counted and not is_lazy(each)
+        ]
         counted.update(id(each) for each in own)
         noted = calls[module]
         yield Row(
@@ -230,11 +237,15 @@ def _rows(model: Module, calls: dict[Module, _Calls]) -> Iterator[Row]:
         )
 
 
-def _multiply_adds(module: Module, output: Any) -> int:
+def _multiply_adds(module: Module, args: tuple[Any, ...], output: Any) -> int:
     """Return the multiply-adds of one call: those of convolution and linear layers."""
-    if isinstance(module, (Conv2d, Linear)) and isinstance(output, Tensor):
+    # A transposed convolution multiplies each element that comes in by its filters, the others
+    # each element that goes out.
+    one = args[:1] if isinstance(module, _ConvTransposeNd) else (output,)
+    if isinstance(module, (_ConvNd, Linear)) and all(isinstance(each, Tensor) for each in one):
         per_element: int = math.prod(module.weight.shape[1:])
-        return output.numel() * per_element
+        elements: int = sum(each.numel() for each in one)
+        return elements * per_element
     return 0
 
 
