@@ -151,6 +151,7 @@ TENSOR = [
     (lambda: X.expand(2, 4), ValueError, r"expand: shape \[2, 3\].*\[2, 4\]"),
     (lambda: X.expand(3), ValueError, r"expand: shape \[2, 3\]"),
     (lambda: X.repeat(2), ValueError, "repeat: repeats must be 2 or more"),
+    (lambda: X.repeat(2**62, 2), ValueError, "repeat: size .* has too many elements"),
     (lambda: X.unsqueeze(4), IndexError, "unsqueeze: dim.*4"),
     (lambda: X.flatten(1, 0), ValueError, "flatten: start_dim 1 comes after end_dim 0"),
     (lambda: X.flatten(5), IndexError, "flatten: dim.*5"),

@@ -12,7 +12,15 @@ from rushlight.autograd.base import TensorBase
 from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import array_of, as_index, as_shape, refuse, wrap_dim, wrap_dims
+from rushlight.ops._common import (
+    array_of,
+    as_index,
+    as_shape,
+    checked_shape,
+    refuse,
+    wrap_dim,
+    wrap_dims,
+)
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -328,6 +336,9 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
         raise ValueError(
             f"repeat: repeats must be {input.ndim} or more counts of 0 or more, got {list(counts)}"
         )
+    shape = (1,) * (len(counts) - input._array.ndim) + input._array.shape
+    checked_shape(tuple(n * extent for n, extent in zip(counts, shape, strict=True)), "repeat")
+    checked_shape(counts, "repeat")
     return Repeat.apply(input, counts)
 
 
