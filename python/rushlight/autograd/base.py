@@ -232,7 +232,8 @@ class TensorBase:
 
 
 _tensor_type: type[TensorBase] = TensorBase
-_new = object.__new__
+# Looked up once: wrap() runs for every result.
+_new, _ndarray = object.__new__, np.ndarray
 _follow_base: Callable[[TensorBase], None]
 
 
@@ -251,5 +252,5 @@ def set_view_follower(function: Callable[[TensorBase], None]) -> None:
 def wrap(array: Array) -> Tensor:
     """Return a tensor over `array`, outside any graph, sharing its memory."""
     result = _new(_tensor_type)
-    result._array = array if type(array) is np.ndarray else np.asarray(array)
+    result._array = array if type(array) is _ndarray else np.asarray(array)
     return result  # type: ignore[return-value]  # tensor.py registers Tensor

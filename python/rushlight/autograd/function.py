@@ -118,7 +118,7 @@ class Function(Node):
     def apply(cls, *args: Any) -> Any:
         """Run ``forward`` on `args` and record the operation where a gradient is required."""
         node = cls()
-        tracked = node.track(args)
+        tracked = grad_mode.state.enabled and node.track(args)
         if not tracked:
             node.needs_input_grad = tuple([edge_of(arg) is not None for arg in args])
         node._argument_count = len(args)

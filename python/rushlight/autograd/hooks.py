@@ -25,7 +25,7 @@ class RemovableHandle:
 
     def __init__(self, hooks: HookDict, key: int) -> None:
         self.id = key
-        self._hooks = weakref.ref(hooks)
+        self.hooks_dict_ref = weakref.ref(hooks)
 
     @classmethod
     def add(cls, hooks: HookDict, hook: Callable[..., Any]) -> RemovableHandle:
@@ -36,7 +36,7 @@ class RemovableHandle:
 
     def remove(self) -> None:
         """Remove the hook if it is still there."""
-        hooks = self._hooks()
+        hooks = self.hooks_dict_ref()
         if hooks is not None:
             hooks.pop(self.id, None)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from rushlight.autograd import grad_mode
 from rushlight.autograd.base import Storage, TensorBase, wrap
 from rushlight.autograd.hooks import HookDict
 
@@ -60,9 +59,10 @@ class Node:
     # -- recording --------------------------------------------------------------------------
 
     def track(self, args: Sequence[object]) -> bool:
-        """Note which arguments need gradients; return whether this operation is recorded."""
-        if not grad_mode.state.enabled:
-            return False
+        """Note which arguments need gradients; return whether this operation is recorded.
+
+        Asked only where recording is on.
+        """
         edges = tuple([edge_of(arg) for arg in args])
         needs = tuple([edge is not None for edge in edges])
         if True not in needs:

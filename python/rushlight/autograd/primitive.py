@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
+from rushlight.autograd.grad_mode import state as recording
 from rushlight.autograd.inplace import check_in_place, check_place, check_writable, rebase
 from rushlight.autograd.node import Node
 
@@ -39,7 +40,7 @@ class Primitive(Node):
     def apply(cls, *args: Any) -> Tensor:
         """Run the operation on `args` and record it where one of them requires a gradient."""
         node = cls()
-        tracked = node.track(args)
+        tracked = recording.enabled and node.track(args)
         result = wrap(node.forward(*args))
         if cls.is_view and np.may_share_memory(result._array, args[0]._array):
             result._become_view_of(args[0])
@@ -53,7 +54,7 @@ class Primitive(Node):
     def apply_many(cls, *args: Any) -> tuple[Tensor, ...]:
         """As :meth:`apply`, for an operation whose forward returns a tuple."""
         node = cls()
-        tracked = node.track(args)
+        tracked = recording.enabled and node.track(args)
         results = tuple([wrap(each) for each in node.forward(*args)])
         if tracked:
             for index, each in enumerate(results):
@@ -66,7 +67,7 @@ class Primitive(Node):
         operation = f"{cls.__name__.lower()}_"
         check_writable(target, operation)
         node = cls()
-        tracked = node.track((target, *args))
+        tracked = recording.enabled and node.track((target, *args))
         if tracked:
             check_in_place(target, operation)
         node.out = target._array
