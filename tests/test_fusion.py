@@ -63,6 +63,19 @@ def test_it_is_computed_in_float64():
     assert fused.bias.item() == np.float32(-(bn.running_mean.item() - 1e4) * rstd)
 
 
+@pytest.mark.parametrize("weight_trains", [False, True])
+@pytest.mark.parametrize("bias_trains", [False, True, None])
+def test_what_was_frozen_stays_frozen(weight_trains, bias_trains):
+    conv, bn = nn.Conv2d(2, 3, 1, bias=bias_trains is not None).eval(), nn.BatchNorm2d(3).eval()
+    conv.weight.requires_grad = weight_trains
+    if conv.bias is not None:
+        conv.bias.requires_grad = bias_trains
+    fused = fuse_conv_bn_eval(conv, bn)
+    assert fused.weight.requires_grad is weight_trains
+    # A bias that is new trains with the weight.
+    assert fused.bias.requires_grad is (weight_trains if bias_trains is None else bias_trains)
+
+
 def test_beside_torch():
     torch = pytest.importorskip("torch")
     conv, bn = nn.Conv2d(4, 6, 3, groups=2).eval(), settled(nn.BatchNorm2d(6))

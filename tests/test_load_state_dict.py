@@ -201,6 +201,25 @@ def test_extra_state_is_taken_back():
     assert model[0].count == [1]
 
 
+class Holder(nn.Module):
+    """Keeps a module that it gets as extra state, so its keys have a place only then."""
+
+    def get_extra_state(self):
+        return self.held
+
+    def set_extra_state(self, state):
+        self.held = state
+
+
+def test_extra_state_may_bring_the_child_that_other_keys_belong_to():
+    source, target = Holder(), Holder()
+    source.held, target.held = nn.Linear(1, 1), None
+    state = source.state_dict()
+    assert list(state) == ["_extra_state", "held.weight", "held.bias"]
+    assert repr(target.load_state_dict(state)) == ALL_MATCH
+    assert target.held is source.held
+
+
 def test_extra_state_is_not_there_by_default():
     for act in (nn.Module().get_extra_state, lambda: nn.Module().set_extra_state(1)):
         with pytest.raises(RuntimeError, match="does not define"):

@@ -348,7 +348,10 @@ def test_an_output_that_is_no_tensor_warns():
     module = Double()
     module.register_full_backward_hook(lambda *_: None)
     module.register_forward_hook(lambda m, args, out: {"out": out})
-    with pytest.warns(UserWarning, match="returned dict"):
+    with pytest.warns(
+        UserWarning,
+        match="output of Double should be a Tensor or a tuple of Tensors, but it is a dict",
+    ):
         module(leaf())
 
 

@@ -281,7 +281,9 @@ def test_conversion_of_tied_parameters():
     assert model[1].weight.dtype == rl.float64
 
 
-@pytest.mark.parametrize("args", [(), ("cpu",), (None,), (rl.device("cpu"),)])
+@pytest.mark.parametrize(
+    "args", [(), ("cpu",), (None,), (rl.device("cpu"),), ("cpu", None), ("cpu", None, True)]
+)
 def test_conversion_to_where_it_is(args):
     model = nn.Linear(1, 1)
     assert model.to(*args) is model
@@ -297,6 +299,12 @@ def test_conversion_to_where_it_is(args):
         (lambda m: m.to(3), RuntimeError),
         (lambda m: m.to(copy=True), RuntimeError),
         (lambda m: m.to(colour="red"), TypeError),
+        (lambda m: m.to([]), TypeError),
+        (lambda m: m.to(True), TypeError),
+        (lambda m: m.to("cpu", True), TypeError),
+        (lambda m: m.to(None, True), TypeError),
+        (lambda m: m.to(rl.float64, rl.float64), TypeError),
+        (lambda m: m.to("cpu", rl.float64, True, False), TypeError),
         (lambda m: m.to_empty(device="cuda"), RuntimeError),
         (lambda m: m.type(rl.int64), RuntimeError),
     ],

@@ -209,10 +209,10 @@ REPORTS = [
     (
         {"weight": 3, "bias": np.ones(3)},
         [
-            'While copying the parameter named "weight", expected a Tensor from checkpoint but '
-            "received <class 'int'>",
-            'While copying the parameter named "bias", expected a Tensor from checkpoint but '
-            "received <class 'numpy.ndarray'>",
+            'While copying the parameter named "weight", expected torch.Tensor or Tensor-like '
+            "object from checkpoint but received <class 'int'>",
+            'While copying the parameter named "bias", expected torch.Tensor or Tensor-like '
+            "object from checkpoint but received <class 'numpy.ndarray'>",
         ],
     ),
     (

@@ -113,7 +113,8 @@ class Node:
             if storage is not None and storage.version != version and array is not None:
                 raise RuntimeError(
                     f"{self.name()}: a tensor of shape {list(array.shape)} that backward needs was "
-                    f"changed in place: it is at version {storage.version}, expected {version}"
+                    f"changed in place: it is at version {storage.version}, expected {version}, "
+                    "so it was modified by an inplace operation since it was saved"
                 )
         return tuple([entry[0] for entry in self._saved or ()])
 

@@ -71,15 +71,21 @@ def target_dtype(*args: Any, **kwargs: Any) -> DType | None:
     unknown = kwargs.keys() - {"device", "dtype", "tensor", "non_blocking", "memory_format"}
     if unknown:
         raise TypeError(f"Module.to: unknown arguments {sorted(unknown)}")
-    device, dtype = kwargs.get("device"), kwargs.get("dtype")
-    for value in (*args, kwargs.get("tensor")):
-        if isinstance(value, Tensor):
-            dtype = value.dtype
-        elif isinstance(value, DType):
-            dtype = value
-        elif value is not None and not isinstance(value, bool):  # a bool is non_blocking
-            device = value
-    check_device(device)
+    dtype = kwargs.get("dtype")
+    first, *rest = args or (kwargs.get("tensor"),)
+    if isinstance(first, Tensor):
+        dtype = first.dtype
+    elif isinstance(first, DType):
+        dtype = first
+    elif isinstance(first, bool) or not isinstance(first, (str, int, type(None))):
+        raise TypeError(f"Module.to: expected a dtype, device or tensor, but got {first!r}")
+    else:
+        check_device(first)
+        if rest:
+            dtype = rest.pop(0)
+    if len(rest) > 1 or not all(isinstance(each, bool) for each in rest):
+        raise TypeError(f"Module.to: after dtype comes non_blocking, a bool, but got {rest}")
+    check_device(kwargs.get("device"))
     if dtype is not None and not (isinstance(dtype, DType) and dtype.is_floating_point):
         raise TypeError(
             f"nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}"

@@ -48,7 +48,7 @@ class ModuleHandle(RemovableHandle):
 
     def __getstate__(self) -> tuple[HookDict | None, int, tuple[Flags, ...]]:
         """Hold the hooks themselves, which a copy of the module copies too."""
-        return self._hooks(), self.id, self._flags
+        return self.hooks_dict_ref(), self.id, self._flags
 
     def __setstate__(self, state: tuple[HookDict | None, int, tuple[Flags, ...]]) -> None:
         """Refer to the copied hooks; where they are gone there is nothing to remove."""
@@ -327,8 +327,8 @@ class _GradientHooks:
     def tap_outputs(self, result: Any) -> Any:
         if not isinstance(result, (Tensor, tuple)):
             warnings.warn(
-                "backward hooks run only where a module returns a Tensor or a tuple of Tensors, "
-                f"but {type(self._module).__name__} returned {type(result).__name__}",
+                f"for backward hooks to run, the output of {type(self._module).__name__} should be "
+                f"a Tensor or a tuple of Tensors, but it is a {type(result).__name__}",
                 stacklevel=4,
             )
             return result
@@ -365,8 +365,8 @@ class _GradientHooks:
             changed = hook(self._module, nothing, self._grad_output)
             if changed is not None and any(each is not None for each in changed):
                 raise RuntimeError(
-                    "a backward hook of a module none of whose inputs requires a gradient must "
-                    "return None, or None for each of them"
+                    "a backward hook of a module where no input requires gradient must return "
+                    "None, or None for each input"
                 )
 
 

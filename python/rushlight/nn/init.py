@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rushlight.autograd import no_grad
 from rushlight.ops import Generator, as_tensor, default_generator, randperm
 from rushlight.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import ParamSpec
+
+    _P = ParamSpec("_P")
 
 __all__ = [
     "calculate_gain",
@@ -405,3 +413,35 @@ def sparse_(
     for column in range(columns):
         tensor[randperm(rows, generator=generator)[:zeros], column] = 0
     return tensor
+
+
+# -- the names of before 2018 -----------------------------------------------------------------
+
+
+def _deprecated(fill: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
+    """Return `fill` under its name without the underscore: it warns, and fills in place too."""
+    old, new = fill.__name__.rstrip("_"), fill.__name__
+
+    @functools.wraps(fill)
+    def renamed(*args: _P.args, **kwargs: _P.kwargs) -> Tensor:
+        warnings.warn(
+            f"nn.init.{old} is deprecated in favour of nn.init.{new}", FutureWarning, stacklevel=2
+        )
+        return fill(*args, **kwargs)
+
+    renamed.__name__ = renamed.__qualname__ = old
+    renamed.__doc__ = f"Do what :func:`{new}` does: the older name, deprecated as in PyTorch."
+    return renamed
+
+
+constant = _deprecated(constant_)
+dirac = _deprecated(dirac_)
+eye = _deprecated(eye_)
+kaiming_normal = _deprecated(kaiming_normal_)
+kaiming_uniform = _deprecated(kaiming_uniform_)
+normal = _deprecated(normal_)
+orthogonal = _deprecated(orthogonal_)
+sparse = _deprecated(sparse_)
+uniform = _deprecated(uniform_)
+xavier_normal = _deprecated(xavier_normal_)
+xavier_uniform = _deprecated(xavier_uniform_)

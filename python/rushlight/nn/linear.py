@@ -120,10 +120,22 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Make dimension `dim` several ones, of sizes `unflattened_size`."""
+    """Make dimension `dim` several ones, of sizes `unflattened_size`.
+
+    Raises
+    ------
+    TypeError
+        When a size is no integer.
+    """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
+        for place, size in enumerate(unflattened_size):
+            if not hasattr(size, "__index__"):
+                raise TypeError(
+                    "Unflatten: unflattened_size must be tuple of ints, but found element of type "
+                    f"{type(size).__name__} at pos {place}"
+                )
         self.dim = dim
         self.unflattened_size = tuple(unflattened_size)
 

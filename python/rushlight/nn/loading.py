@@ -44,8 +44,8 @@ def mismatch(key: str, current: Tensor, value: object) -> str | None:
     """Return why `value` cannot fill the tensor called `key`, or None when it can."""
     if not isinstance(value, Tensor):
         return (
-            f'While copying the parameter named "{key}", expected a Tensor from checkpoint but '
-            f"received {type(value)}"
+            f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like '
+            f"object from checkpoint but received {type(value)}"
         )
     if is_lazy(current):
         return None

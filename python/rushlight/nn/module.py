@@ -243,15 +243,22 @@ class Module(HookedCall, StateDict, Tree):
             self._refuse(value, f"child module '{name}' (rushlight.nn.Module or None expected)")
             self._modules[name] = None
         elif isinstance(value, Buffer):
-            self.register_buffer(name, value, value.persistent)
+            self._assign_buffer(name, value, value.persistent)
         elif name in fields.get("_buffers", ()):
             if not isinstance(value, Tensor):
                 self._refuse(value, f"buffer '{name}' (rushlight.Tensor or None expected)")
-            self.register_buffer(name, value, name not in self._non_persistent_buffers_set)
+            self._assign_buffer(name, value, name not in self._non_persistent_buffers_set)
         else:
             super().__setattr__(name, value)
             if type(value) in (list, tuple, dict) and name not in _OWN_FIELDS:
                 self._note_plain(name, value)
+
+    def _assign_buffer(self, name: str, value: Tensor | None, persistent: bool) -> None:
+        # Ported subclasses may have a `register_buffer` without the later argument.
+        if persistent:
+            self.register_buffer(name, value)
+        else:
+            self.register_buffer(name, value, persistent)
 
     def _make_room(self, name: str, kind: str, *holders: str) -> None:
         """Drop what an assignment of another kind replaces."""
@@ -287,7 +294,9 @@ class Module(HookedCall, StateDict, Tree):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore what was pickled."""
+        """Restore what was pickled; hooks that an older pickle has no place for get one."""
+        self._init_hooks()
+        self._init_state_hooks()
         self.__dict__.update(state)
         for name in state.keys() - _OWN_FIELDS:
             if type(state[name]) in (list, tuple, dict):

@@ -278,12 +278,13 @@ class StateDict:
                 error_msgs,
             )
         self._upgrade_state(state_dict, prefix, local_metadata.get("version"))
-        fitting = self._fitting_state(
-            state_dict, prefix, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        fitting = self._fitting_state(state_dict, prefix, strict, missing_keys, error_msgs)
         assign, undo = local_metadata.get(_ASSIGN, False), local_metadata.get(_UNDO)
         for name, value in fitting.items():
             self._take_state(name, value, assign, undo)
+        if strict:
+            # Afterwards: the extra state may have brought the child that a key belongs to.
+            unexpected_keys += self._unknown_state(state_dict, prefix)
 
     def _upgrade_state(self, state_dict: Any, prefix: str, version: int | None) -> None:
         """Bring the entries of an older version of this class up to date; for built-in layers."""
@@ -294,7 +295,6 @@ class StateDict:
         prefix: str,
         strict: bool,
         missing_keys: list[str],
-        unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> dict[str, Any]:
         """Return the entries that fit this module by name; note in the lists what does not."""
@@ -318,14 +318,18 @@ class StateDict:
             fitting[_EXTRA_STATE] = state_dict[key]
         elif takes_extra and strict:
             missing_keys.append(key)
-        if strict:
-            known = own.keys() | ({_EXTRA_STATE} if takes_extra else set())
-            for key in state_dict:
-                if key.startswith(prefix):
-                    name, dot, _ = key[len(prefix) :].partition(".")
-                    if name not in (self._modules if dot else known):
-                        unexpected_keys.append(key)
         return fitting
+
+    def _unknown_state(self, state_dict: Mapping[str, Any], prefix: str) -> Iterator[str]:
+        """Yield the keys below `prefix` that neither this module nor a child has a place for."""
+        known = {name for name, _ in self._own_state()}
+        if type(self).set_extra_state is not StateDict.set_extra_state:
+            known.add(_EXTRA_STATE)
+        for key in state_dict:
+            if key.startswith(prefix):
+                name, dot, _ = key[len(prefix) :].partition(".")
+                if name not in (self._modules if dot else known):
+                    yield key
 
     def _take_state(self, name: str, value: Any, assign: bool, undo: _Undo | None) -> None:
         """Put an entry that fits in its place; note in `undo`, if given, how to take it back."""
@@ -388,7 +392,9 @@ class _Load:
     def check(self, module: StateDict, state: Any, prefix: str) -> None:
         """Collect what does not fit below `module`; nothing is changed."""
         module._upgrade_state(state, prefix, self._version(prefix))
-        fitting = module._fitting_state(state, prefix, True, *self.keys, self.errors)
+        missing, unexpected = self.keys
+        fitting = module._fitting_state(state, prefix, True, missing, self.errors)
+        unexpected += module._unknown_state(state, prefix)
         if not self._assign:
             self.errors += [
                 f"{prefix}{name} is read-only memory and cannot take values from checkpoint"

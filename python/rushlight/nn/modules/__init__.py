@@ -59,3 +59,16 @@ def _alias(name: str, files: tuple[ModuleType, ...]) -> ModuleType:
 
 for _name, _files in _FILES.items():
     sys.modules[f"{__name__}.{_name}"] = globals()[_name] = _alias(_name, _files)
+
+# The global hooks, under the names that they have there; the dicts are the ones in use.
+vars(sys.modules[f"{__name__}.module"]).update(
+    _global_backward_hooks=hooks.GLOBAL.backward,
+    _global_backward_pre_hooks=hooks.GLOBAL.backward_pre,
+    _global_buffer_registration_hooks=hooks.GLOBAL.registration["buffer"],
+    _global_forward_hooks=hooks.GLOBAL.forward,
+    _global_forward_hooks_always_called=hooks.GLOBAL.always_called,
+    _global_forward_hooks_with_kwargs=hooks.GLOBAL.with_kwargs,
+    _global_forward_pre_hooks=hooks.GLOBAL.forward_pre,
+    _global_module_registration_hooks=hooks.GLOBAL.registration["module"],
+    _global_parameter_registration_hooks=hooks.GLOBAL.registration["parameter"],
+)

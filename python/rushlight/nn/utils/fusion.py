@@ -112,7 +112,8 @@ def fuse_conv_bn_weights(
     conv_w : Tensor
         [out, in / groups, ...], or [in, out / groups, ...] with `transpose`.
     conv_b : Tensor, optional
-        [out].
+        [out]. The new bias requires a gradient where it does, or where the weight does when there
+        is none.
     bn_rm, bn_rv : Tensor
         [out]; running mean and variance.
     bn_eps : float
@@ -131,7 +132,7 @@ def fuse_conv_bn_weights(
         scaled = weight * rows.reshape(weight.shape[0], weight.shape[1], *rest)
     else:
         scaled = weight * factor.reshape(-1, 1, *rest)
-    return _parameter(scaled, conv_w), _parameter(bias, conv_w)
+    return _parameter(scaled, conv_w), _parameter(bias, conv_w, conv_b)
 
 
 def fuse_linear_bn_weights(
@@ -192,5 +193,7 @@ def _folded(
     return factor, (before.double() - mean) * factor + after.double()
 
 
-def _parameter(value: Tensor, like: Tensor) -> Parameter:
-    return Parameter(value.to(like.dtype), like.requires_grad)
+def _parameter(value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Parameter:
+    """Return a parameter of the type of `weight`, trained where the one it replaces was."""
+    replaced = weight if bias is None else bias
+    return Parameter(value.to(weight.dtype), replaced.requires_grad)
