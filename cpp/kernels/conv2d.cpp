@@ -26,7 +26,7 @@ struct Sizes {
                   s.padding_h == 0 && s.padding_w == 0) {}
 };
 
-// ---- forward: dst = weight * columns(src), one product per image and group ----
+// ---- forward: dst = weight * columns(src), one product per group, over the pixels of all images
 
 template <class T>
 struct ForwardBase {
@@ -38,27 +38,34 @@ struct ForwardBase {
   T* dst;
 
   MatrixPacker<T> a(int64_t group) const { return {weight + group * z.oc * z.taps, z.taps, 1}; }
-  int64_t a_index(int64_t batch) const { return batch % s.groups; }
-  const T* image(int64_t batch) const { return src + batch * z.ic * z.src_plane; }
-  Output<T> out(int64_t batch) const {
-    const T* shift = bias == nullptr ? nullptr : bias + a_index(batch) * z.oc;
-    return {dst + batch * z.oc * z.dst_plane, z.dst_plane, false, {shift, nullptr}};
+  int64_t a_index(int64_t group) const { return group; }
+  const T* channels(int64_t group) const { return src + group * z.ic * z.src_plane; }
+  Output<T> out(int64_t group) const {
+    const T* shift = bias == nullptr ? nullptr : bias + group * z.oc;
+    return {dst + group * z.oc * z.dst_plane,
+            z.dst_plane,
+            false,
+            {shift, nullptr},
+            z.dst_plane,
+            s.oc * z.dst_plane};
   }
 };
 
 template <class T>
 struct PointwiseForward : ForwardBase<T> {
-  MatrixPacker<T> b(int64_t batch) const { return {this->image(batch), 1, this->z.src_plane}; }
+  PlanesPacker<T> b(int64_t group) const {
+    return {this->channels(group), this->z.src_plane, this->s.ic * this->z.src_plane};
+  }
 };
 
 template <class T>
 struct Im2colForward : ForwardBase<T> {
-  Im2colPacker<T> b(int64_t batch) const { return {this->s, this->image(batch)}; }
+  Im2colPacker<T> b(int64_t group) const { return {this->s, this->channels(group)}; }
 };
 
 GemmShape forward_gemm(const Conv2dShape& s) {
   const Sizes z(s);
-  return {s.n * s.groups, s.groups, z.oc, z.dst_plane, z.taps};
+  return {s.groups, s.groups, z.oc, s.n * z.dst_plane, z.taps};
 }
 
 template <class T>
@@ -90,18 +97,23 @@ struct PointwiseBackward {
   T* diff_src;
 
   MatrixPacker<T> a(int64_t group) const { return {weight + group * z.oc * z.taps, 1, z.taps}; }
-  int64_t a_index(int64_t batch) const { return batch % s.groups; }
-  MatrixPacker<T> b(int64_t batch) const {
-    return {diff_dst + batch * z.oc * z.dst_plane, 1, z.dst_plane};
+  int64_t a_index(int64_t group) const { return group; }
+  PlanesPacker<T> b(int64_t group) const {
+    return {diff_dst + group * z.oc * z.dst_plane, z.dst_plane, s.oc * z.dst_plane};
   }
-  Output<T> out(int64_t batch) const {
-    return {diff_src + batch * z.ic * z.src_plane, z.src_plane, false, {}};
+  Output<T> out(int64_t group) const {
+    return {diff_src + group * z.ic * z.src_plane,
+            z.src_plane,
+            false,
+            {},
+            z.src_plane,
+            s.ic * z.src_plane};
   }
 };
 
 GemmShape pointwise_backward_gemm(const Conv2dShape& s) {
   const Sizes z(s);
-  return {s.n * s.groups, s.groups, z.ic, z.src_plane, z.oc};
+  return {s.groups, s.groups, z.ic, s.n * z.src_plane, z.oc};
 }
 
 // A task owns some channels of one image: it computes their columns tile by tile and adds each to

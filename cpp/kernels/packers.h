@@ -95,4 +95,29 @@ struct MatrixPacker {
   }
 };
 
+// The planes of several images side by side: outer is the pixel, counted over all images, k the
+// channel.
+template <class T>
+struct PlanesPacker {
+  const T* data;
+  int64_t plane;
+  int64_t image_stride;
+
+  template <int WIDTH>
+  void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc) const {
+    int64_t image = outer / plane, pixel = outer % plane;
+    if (pixel + count <= plane) {
+      const MatrixPacker<T> one{data + image * image_stride, 1, plane};
+      return one.template pack<WIDTH>(panel, pixel, count, k0, kc);
+    }
+    for (int64_t done = 0; done < count; ++image, pixel = 0) {
+      const int64_t length = plane - pixel < count - done ? plane - pixel : count - done;
+      const T* from = data + image * image_stride + k0 * plane + pixel;
+      for (int64_t k = 0; k < kc; ++k) copy_run(panel + k * WIDTH + done, from + k * plane, length);
+      done += length;
+    }
+    zero_columns<WIDTH>(panel, count, kc);
+  }
+};
+
 }  // namespace rushlight::RUSHLIGHT_ISA
