@@ -14,12 +14,6 @@
 
 namespace rushlight::RUSHLIGHT_ISA {
 
-// Groups of one input and few outputs; with more outputs the matrix product is worth its packing.
-inline bool is_depthwise(const Conv2dShape& s) {
-  constexpr int64_t few = 4;
-  return s.ic == s.groups && s.oc <= few * s.groups && s.groups > 1;
-}
-
 // Calls body(tap, output row, source row, first source column, part of the row that is inside) for
 // every pair of an output row and a tap that meets the image.
 template <class Body>

@@ -1,6 +1,6 @@
 """Rushlight: a small CPU engine with the module system of ``torch.nn``."""
 
-from rushlight import autograd, data, nn, ops, optim
+from rushlight import autograd, backends, data, nn, ops, optim
 from rushlight.autograd import (
     enable_grad,
     inference_mode,
