@@ -48,6 +48,15 @@ SHAPES = {
     "groups": Shape((2, 48, 9, 10), (34, 3, 3), groups=2),
     "depthwise": Shape((2, 8, 9, 10), (8, 3, 3), groups=8),
     "depthwise x2": Shape((2, 6, 9, 10), (12, 3, 3), groups=6),
+    "depthwise stride": Shape((2, 8, 21, 23), (8, 3, 3), stride=(2, 2), groups=8),
+    "depthwise stride 3": Shape((1, 8, 21, 23), (8, 5, 5), stride=(3, 3), groups=8),
+    "depthwise uneven": Shape((2, 6, 19, 23), (12, 4, 5), (3, 2), (2, 1), (1, 2), 6),
+    "depthwise dilated": Shape(
+        (1, 8, 19, 23), (8, 3, 3), padding=(4, 4), dilation=(4, 4), groups=8
+    ),
+    "depthwise stride over kernel": Shape((1, 8, 19, 23), (8, 2, 2), (3, 4), (0, 0), groups=8),
+    "depthwise many rows": Shape((1, 3, 151, 140), (3, 3, 3), groups=3),
+    "depthwise many rows, stride": Shape((1, 3, 151, 300), (3, 3, 3), stride=(2, 2), groups=3),
     "stride": Shape((2, 16, 9, 10), (16, 3, 3), stride=(2, 2)),
     "dilation": Shape((2, 16, 9, 10), (16, 3, 3), padding=(2, 2), dilation=(2, 2)),
     "5x5": Shape((1, 16, 9, 10), (16, 5, 5), padding=(2, 2)),

@@ -90,7 +90,7 @@ bool conv2d_accepts(const Conv2dShape& s, ConvAlgorithm algorithm) {
 template <class T>
 int64_t conv2d_forward_workspace(const Conv2dShape& s, int slots) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
-  if (algorithm == ConvAlgorithm::depthwise) return 0;
+  if (algorithm == ConvAlgorithm::depthwise) return depthwise_workspace<T>(s, slots);
   if (const int tile = winograd_tile(algorithm)) {
     return winograd_workspace(winograd_problem<T>(s, Direction::forward), tile, slots);
   }
@@ -169,7 +169,9 @@ struct SrcPlan {
 template <class T>
 int64_t conv2d_backward_src_workspace(const Conv2dShape& s, int slots) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::backward_src);
-  if (algorithm == ConvAlgorithm::depthwise) return 0;
+  if (algorithm == ConvAlgorithm::depthwise) {
+    return depthwise_backward_src_workspace<T>(s, slots);
+  }
   if (const int tile = winograd_tile(algorithm)) {
     return winograd_workspace(winograd_problem<T>(s, Direction::backward_src), tile, slots);
   }
@@ -283,7 +285,7 @@ int64_t weight_slot_size(const Conv2dShape& s) {
 
 template <class T>
 int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
-  if (weight_by_depthwise(s)) return 0;
+  if (weight_by_depthwise(s)) return depthwise_workspace<T>(s, slots);
   const Sizes z(s);
   const WeightPlan plan(s);
   const int64_t partial = plan.parts > 1 ? plan.parts * s.oc * z.taps : 0;

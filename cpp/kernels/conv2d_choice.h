@@ -13,10 +13,19 @@ namespace rushlight::RUSHLIGHT_ISA {
 
 enum class Direction { forward, backward_src };
 
+// Depthwise kernels copy as many rows as the taps span: taps that lie absurdly far apart are left
+// to the matrix product.
+inline bool spans_little(const Conv2dShape& s) {
+  constexpr double most = 4194304;  // elements
+  const double rows = static_cast<double>((s.kh - 1) * s.dilation_h + s.padding_h + 4);
+  const double cols = static_cast<double>((s.kw - 1) * s.dilation_w + s.padding_w + s.iw);
+  return rows * cols <= most;
+}
+
 inline bool accepts(const Conv2dShape& s, ConvAlgorithm algorithm, Direction direction) {
   switch (algorithm) {
     case ConvAlgorithm::depthwise:
-      return s.ic == s.groups;
+      return s.ic == s.groups && spans_little(s);
     case ConvAlgorithm::winograd2:
     case ConvAlgorithm::winograd4: {
       const bool plain = s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 &&
@@ -73,7 +82,8 @@ ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
   const bool forced = s.algorithm != ConvAlgorithm::automatic;
   if (forced && accepts(s, s.algorithm, direction)) return s.algorithm;
   // With more outputs to a group, the matrix product is worth its packing.
-  if (s.ic == s.groups && s.groups > 1 && s.oc <= few_outputs * s.groups) {
+  if (s.groups > 1 && s.oc <= few_outputs * s.groups &&
+      accepts(s, ConvAlgorithm::depthwise, direction)) {
     return ConvAlgorithm::depthwise;
   }
   const int64_t fewest = smaller(s.ic, s.oc) / s.groups;

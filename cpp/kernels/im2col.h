@@ -64,7 +64,11 @@ RUSHLIGHT_INLINE void copy_pixels(const Conv2dShape& s, const T* channel_data, c
     copy_run(to + in.low, row + (x0 + in.low), in.high - in.low);
   } else {
     const T* from = row + (x0 + in.low * s.stride_w);
-    for (int64_t j = in.low; j < in.high; ++j, from += s.stride_w) to[j] = *from;
+    if (s.stride_w == 2) {
+      copy_every_second(to + in.low, from, in.high - in.low);
+    } else {
+      for (int64_t j = in.low; j < in.high; ++j, from += s.stride_w) to[j] = *from;
+    }
   }
   zero_run(to + in.high, run.count - in.high);
 }

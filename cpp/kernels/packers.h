@@ -22,6 +22,23 @@ RUSHLIGHT_INLINE void copy_run(T* to, const T* from, int64_t count) {
   if (i < count) V::copy_partial(to + i, from + i, count - i);
 }
 
+// to[i] = from[2 * i]. A vector is only read where more follows: the last pair may not exist.
+template <class V, class T>
+RUSHLIGHT_INLINE int64_t copy_every_second_with(T* to, const T* from, int64_t i, int64_t count) {
+  for (; i + V::lanes < count; i += V::lanes) {
+    even_lanes(V::load(from + 2 * i), V::load(from + 2 * i + V::lanes)).store(to + i);
+  }
+  return i;
+}
+template <class T>
+RUSHLIGHT_INLINE void copy_every_second(T* to, const T* from, int64_t count) {
+  constexpr int lanes = Native<T>::lanes;
+  int64_t i = copy_every_second_with<Native<T>>(to, from, 0, count);
+  if constexpr (lanes >= 8) i = copy_every_second_with<Vec<T, lanes / 2>>(to, from, i, count);
+  if constexpr (lanes >= 16) i = copy_every_second_with<Vec<T, lanes / 4>>(to, from, i, count);
+  for (; i < count; ++i) to[i] = from[2 * i];
+}
+
 template <class T>
 RUSHLIGHT_INLINE void zero_run(T* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = 0;

@@ -119,11 +119,17 @@ RUSHLIGHT_INLINE V sqrt(V v) {
   return root;
 }
 
-template <class V>
-RUSHLIGHT_INLINE auto sum(V v) {
-  auto total = v.raw[0];
-  for (int i = 1; i < V::lanes; ++i) total += v.raw[i];
-  return total;
+// Half by half: as many steps as the length has bits.
+template <class T, int LANES>
+RUSHLIGHT_INLINE T sum(Vec<T, LANES> v) {
+  if constexpr (LANES == 1) {
+    return v.raw[0];
+  } else {
+    using Half = Vec<T, LANES / 2>;
+    T lane[LANES];
+    v.store(lane);
+    return sum(Half::load(lane) + Half::load(lane + LANES / 2));
+  }
 }
 
 // The vector of the machine's width.
