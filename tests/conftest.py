@@ -15,11 +15,13 @@ ISAS = _core.isas()
 @pytest.fixture(autouse=True)
 def _settled() -> Iterator[None]:
     """Seed, and put back what a test may switch."""
-    isa, threads = _core.isa(), _core.get_num_threads()
+    isa, threads, winograd = _core.isa(), _core.get_num_threads(), _core.get_winograd()
     rushlight.manual_seed(0)
     yield
     _core.set_isa(isa)
     _core.set_num_threads(threads)
+    _core.set_winograd(winograd)
+    _core.set_conv_algorithm(None)
 
 
 @pytest.fixture(params=ISAS)

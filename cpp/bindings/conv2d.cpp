@@ -1,10 +1,65 @@
+#include <pybind11/stl.h>
+
+#include <atomic>
+#include <optional>
+#include <string>
+
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
 #include "bindings/families.h"
 #include "bindings/windows.h"
+#include "runtime/environment.h"
 
 namespace rushlight::bindings {
 namespace {
+
+struct Algorithm {
+  const char* name;
+  ConvAlgorithm algorithm;
+};
+
+constexpr Algorithm all_algorithms[] = {
+    {"gemm", ConvAlgorithm::gemm},
+    {"depthwise", ConvAlgorithm::depthwise},
+    {"winograd2", ConvAlgorithm::winograd2},
+    {"winograd4", ConvAlgorithm::winograd4},
+};
+
+std::atomic<ConvAlgorithm> forced_algorithm{ConvAlgorithm::automatic};
+std::atomic<bool> winograd_enabled{true};
+
+py::list conv_algorithms() {
+  py::list names;
+  for (const Algorithm& each : all_algorithms) names.append(each.name);
+  return names;
+}
+
+void set_conv_algorithm(const std::optional<std::string>& name) {
+  if (!name) {
+    forced_algorithm = ConvAlgorithm::automatic;
+    return;
+  }
+  std::string known;
+  for (const Algorithm& each : all_algorithms) {
+    if (*name == each.name) {
+      forced_algorithm = each.algorithm;
+      return;
+    }
+    known += (known.empty() ? "" : ", ") + std::string(each.name);
+  }
+  raise_value("set_conv_algorithm: name must be None or one of " + known + ", got '" + *name + "'");
+}
+
+// Only a forward that cannot run as forced raises: a gradient that cannot is computed as usual.
+template <class T>
+void check_algorithm(const char* op, const Conv2dShape& shape) {
+  if (runtime::kernels<T>().conv2d->accepts(shape, shape.algorithm)) return;
+  for (const Algorithm& each : all_algorithms) {
+    if (each.algorithm != shape.algorithm) continue;
+    raise_value(std::string(op) + ": the algorithm " + each.name +
+                ", which set_conv_algorithm forces, does not accept this shape");
+  }
+}
 
 struct Settings {
   Pair stride, padding, dilation;
@@ -66,7 +121,9 @@ Conv2dShape checked_shape(const char* op, const Array& src, const Array& weight,
           set.padding.w,
           set.dilation.h,
           set.dilation.w,
-          set.groups};
+          set.groups,
+          forced_algorithm,
+          winograd_enabled};
 }
 
 int64_t work_of_conv2d(const Conv2dShape& s) {
@@ -87,6 +144,7 @@ py::object conv2d(py::handle src_object, py::handle weight_object, py::handle bi
   Result dst(op, src.dtype(), {shape.n, shape.oc, shape.oh, shape.ow});
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
+    check_algorithm<T>(op, shape);
     const auto& kernels = *runtime::kernels<T>().conv2d;
     KernelScope scope(work_of_conv2d(shape));
     const Run& run = scope.with_workspace(op, kernels.forward_workspace(shape, scope.slots()));
@@ -146,6 +204,11 @@ py::tuple conv2d_backward(py::handle src_object, py::handle weight_object,
 }  // namespace
 
 void bind_conv2d(py::module_& m) {
+  winograd_enabled = runtime::environment_integer("RUSHLIGHT_WINOGRAD", 0, 1).value_or(1) != 0;
+  m.def("conv_algorithms", &conv_algorithms);
+  m.def("set_conv_algorithm", &set_conv_algorithm, py::arg("name"));
+  m.def("get_winograd", [] { return winograd_enabled.load(); });
+  m.def("set_winograd", [](bool enabled) { winograd_enabled = enabled; }, py::arg("enabled"));
   m.def("conv2d", &conv2d, py::arg("src"), py::arg("weight"), py::arg("bias"), py::arg("stride"),
         py::arg("padding"), py::arg("dilation"), py::arg("groups"));
   m.def("conv2d_backward", &conv2d_backward, py::arg("src"), py::arg("weight"), py::arg("diff_dst"),

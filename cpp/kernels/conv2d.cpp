@@ -1,5 +1,6 @@
 #include "kernels/conv2d.h"
 
+#include "kernels/conv2d_choice.h"
 #include "kernels/depthwise.h"
 #include "kernels/family.h"
 #include "kernels/gemm.h"
@@ -26,7 +27,7 @@ struct Sizes {
                   s.padding_h == 0 && s.padding_w == 0) {}
 };
 
-// ---- forward: dst = weight * columns(src), one product per image and group ----
+// ---- forward: dst = weight * columns(src), one product per group, over the pixels of all images
 
 template <class T>
 struct ForwardBase {
@@ -38,39 +39,74 @@ struct ForwardBase {
   T* dst;
 
   MatrixPacker<T> a(int64_t group) const { return {weight + group * z.oc * z.taps, z.taps, 1}; }
-  int64_t a_index(int64_t batch) const { return batch % s.groups; }
-  const T* image(int64_t batch) const { return src + batch * z.ic * z.src_plane; }
-  Output<T> out(int64_t batch) const {
-    const T* shift = bias == nullptr ? nullptr : bias + a_index(batch) * z.oc;
-    return {dst + batch * z.oc * z.dst_plane, z.dst_plane, false, {shift, nullptr}};
+  int64_t a_index(int64_t group) const { return group; }
+  const T* channels(int64_t group) const { return src + group * z.ic * z.src_plane; }
+  Output<T> out(int64_t group) const {
+    const T* shift = bias == nullptr ? nullptr : bias + group * z.oc;
+    return {dst + group * z.oc * z.dst_plane,
+            z.dst_plane,
+            false,
+            {shift, nullptr},
+            z.dst_plane,
+            s.oc * z.dst_plane};
   }
 };
 
 template <class T>
 struct PointwiseForward : ForwardBase<T> {
-  MatrixPacker<T> b(int64_t batch) const { return {this->image(batch), 1, this->z.src_plane}; }
+  PlanesPacker<T> b(int64_t group) const {
+    return {this->channels(group), this->z.src_plane, this->s.ic * this->z.src_plane};
+  }
 };
 
 template <class T>
 struct Im2colForward : ForwardBase<T> {
-  Im2colPacker<T> b(int64_t batch) const { return {this->s, this->image(batch)}; }
+  Im2colPacker<T> b(int64_t group) const { return {this->s, this->channels(group)}; }
 };
 
 GemmShape forward_gemm(const Conv2dShape& s) {
   const Sizes z(s);
-  return {s.n * s.groups, s.groups, z.oc, z.dst_plane, z.taps};
+  return {s.groups, s.groups, z.oc, s.n * z.dst_plane, z.taps};
+}
+
+// Winograd goes group by group; every group has the same workspace.
+template <class T>
+void winograd_groups(const Run& run, const Conv2dShape& s, Direction direction, int tile,
+                     const T* src, const T* weight, const T* bias, T* dst) {
+  WinogradProblem<T> p = winograd_problem<T>(s, direction);
+  for (int64_t group = 0; group < s.groups; ++group) {
+    p.src = src + group * p.ic * p.ih * p.iw;
+    p.weight = weight + group * p.ic * p.oc * 9;
+    p.bias = bias == nullptr ? nullptr : bias + group * p.oc;
+    p.dst = dst + group * p.oc * p.oh * p.ow;
+    winograd(run, p, tile);
+  }
+}
+
+bool conv2d_accepts(const Conv2dShape& s, ConvAlgorithm algorithm) {
+  return accepts(s, algorithm, Direction::forward);
 }
 
 template <class T>
 int64_t conv2d_forward_workspace(const Conv2dShape& s, int slots) {
-  if (is_depthwise(s)) return 0;
+  const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
+  if (algorithm == ConvAlgorithm::depthwise) return depthwise_workspace<T>(s, slots);
+  if (const int tile = winograd_tile(algorithm)) {
+    return winograd_workspace(winograd_problem<T>(s, Direction::forward), tile, slots);
+  }
   return gemm_workspace<T>(forward_gemm(s), slots);
 }
 
 template <class T>
 void conv2d_forward(const Run& run, const Conv2dShape& s, const T* src, const T* weight,
                     const T* bias, T* dst) {
-  if (is_depthwise(s)) return depthwise_forward(run, s, src, weight, bias, dst);
+  const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
+  if (algorithm == ConvAlgorithm::depthwise) {
+    return depthwise_forward(run, s, src, weight, bias, dst);
+  }
+  if (const int tile = winograd_tile(algorithm)) {
+    return winograd_groups(run, s, Direction::forward, tile, src, weight, bias, dst);
+  }
   const ForwardBase<T> base{s, Sizes(s), src, weight, bias, dst};
   if (base.z.pointwise) {
     gemm<T>(run, forward_gemm(s), PointwiseForward<T>{base});
@@ -90,18 +126,23 @@ struct PointwiseBackward {
   T* diff_src;
 
   MatrixPacker<T> a(int64_t group) const { return {weight + group * z.oc * z.taps, 1, z.taps}; }
-  int64_t a_index(int64_t batch) const { return batch % s.groups; }
-  MatrixPacker<T> b(int64_t batch) const {
-    return {diff_dst + batch * z.oc * z.dst_plane, 1, z.dst_plane};
+  int64_t a_index(int64_t group) const { return group; }
+  PlanesPacker<T> b(int64_t group) const {
+    return {diff_dst + group * z.oc * z.dst_plane, z.dst_plane, s.oc * z.dst_plane};
   }
-  Output<T> out(int64_t batch) const {
-    return {diff_src + batch * z.ic * z.src_plane, z.src_plane, false, {}};
+  Output<T> out(int64_t group) const {
+    return {diff_src + group * z.ic * z.src_plane,
+            z.src_plane,
+            false,
+            {},
+            z.src_plane,
+            s.ic * z.src_plane};
   }
 };
 
 GemmShape pointwise_backward_gemm(const Conv2dShape& s) {
   const Sizes z(s);
-  return {s.n * s.groups, s.groups, z.ic, z.src_plane, z.oc};
+  return {s.groups, s.groups, z.ic, s.n * z.src_plane, z.oc};
 }
 
 // A task owns some channels of one image: it computes their columns tile by tile and adds each to
@@ -127,7 +168,13 @@ struct SrcPlan {
 
 template <class T>
 int64_t conv2d_backward_src_workspace(const Conv2dShape& s, int slots) {
-  if (is_depthwise(s)) return 0;
+  const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::backward_src);
+  if (algorithm == ConvAlgorithm::depthwise) {
+    return depthwise_backward_src_workspace<T>(s, slots);
+  }
+  if (const int tile = winograd_tile(algorithm)) {
+    return winograd_workspace(winograd_problem<T>(s, Direction::backward_src), tile, slots);
+  }
   const Sizes z(s);
   if (z.pointwise) return gemm_workspace<T>(pointwise_backward_gemm(s), slots);
   if (z.ic == 0) return 0;
@@ -156,7 +203,15 @@ void pack_transposed_weight(const Run& run, const Conv2dShape& s, const SrcPlan&
 template <class T>
 void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, const T* diff_dst,
                          T* diff_src) {
-  if (is_depthwise(s)) return depthwise_backward_src(run, s, weight, diff_dst, diff_src);
+  const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::backward_src);
+  if (algorithm == ConvAlgorithm::depthwise) {
+    return depthwise_backward_src(run, s, weight, diff_dst, diff_src);
+  }
+  if (const int tile = winograd_tile(algorithm)) {
+    const T* no_bias = nullptr;
+    return winograd_groups(run, s, Direction::backward_src, tile, diff_dst, weight, no_bias,
+                           diff_src);
+  }
   const Sizes z(s);
   if (z.pointwise) {
     const PointwiseBackward<T> operands{s, z, weight, diff_dst, diff_src};
@@ -197,6 +252,10 @@ void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, 
 
 // ---- backward to weight: diff_weight = sum over images of diff_dst * columns(src)^T ----
 
+bool weight_by_depthwise(const Conv2dShape& s) {
+  return choose_algorithm<float>(s, Direction::forward) == ConvAlgorithm::depthwise;
+}
+
 // The images' blocks of pixels are dealt to `parts` partial sums, which are added in order.
 struct WeightPlan {
   int64_t p_step;    // pixels of one block
@@ -226,7 +285,7 @@ int64_t weight_slot_size(const Conv2dShape& s) {
 
 template <class T>
 int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
-  if (is_depthwise(s)) return 0;
+  if (weight_by_depthwise(s)) return depthwise_workspace<T>(s, slots);
   const Sizes z(s);
   const WeightPlan plan(s);
   const int64_t partial = plan.parts > 1 ? plan.parts * s.oc * z.taps : 0;
@@ -266,7 +325,7 @@ void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part,
 template <class T>
 void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, const T* diff_dst,
                             T* diff_weight) {
-  if (is_depthwise(s)) return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
+  if (weight_by_depthwise(s)) return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
   const Sizes z(s);
   if (z.oc == 0 || z.taps == 0) return;
   const WeightPlan plan(s);
@@ -305,8 +364,8 @@ void conv2d_backward_bias(const Run& run, const Conv2dShape& s, const T* diff_ds
 
 }  // namespace
 
-RUSHLIGHT_DEFINE_FAMILY(Conv2dKernels, conv2d, conv2d_forward_workspace<T>, conv2d_forward<T>,
-                        conv2d_backward_src_workspace<T>, conv2d_backward_src<T>,
+RUSHLIGHT_DEFINE_FAMILY(Conv2dKernels, conv2d, conv2d_accepts, conv2d_forward_workspace<T>,
+                        conv2d_forward<T>, conv2d_backward_src_workspace<T>, conv2d_backward_src<T>,
                         conv2d_backward_weight_workspace<T>, conv2d_backward_weight<T>,
                         conv2d_backward_bias<T>)
 

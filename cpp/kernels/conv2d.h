@@ -6,6 +6,8 @@
 
 namespace rushlight {
 
+enum class ConvAlgorithm { automatic, gemm, depthwise, winograd2, winograd4 };
+
 // src [n, ic, ih, iw], weight [oc, ic / groups, kh, kw], dst [n, oc, oh, ow].
 struct Conv2dShape {
   int64_t n, ic, ih, iw;
@@ -15,11 +17,15 @@ struct Conv2dShape {
   int64_t padding_h, padding_w;
   int64_t dilation_h, dilation_w;
   int64_t groups;
+  ConvAlgorithm
+      algorithm;          // where it accepts the shape; else, and if automatic, the kernels choose
+  bool may_use_winograd;  // when they choose
 };
 
 template <class T>
 struct Conv2dKernels {
-  int64_t (*forward_workspace)(const Conv2dShape& shape, int slots);  // bytes
+  bool (*accepts)(const Conv2dShape& shape, ConvAlgorithm algorithm);  // forward
+  int64_t (*forward_workspace)(const Conv2dShape& shape, int slots);   // bytes
   void (*forward)(const Run& run, const Conv2dShape& shape, const T* src, const T* weight,
                   const T* bias, T* dst);
   int64_t (*backward_src_workspace)(const Conv2dShape& shape, int slots);  // bytes

@@ -104,8 +104,9 @@ void multiply_block(const PackedRows<T>& a, int64_t n, int64_t k, const Output<T
     const bool last = k0 + kc == k;
     const T* b = panels(k0, kc);
     const T* rows = a.packed + k0 * round_up(a.m, tile_rows) + a.begin * kc;
-    const Output<T> step{out.c, out.ldc, out.accumulate || k0 > 0,
-                         last ? out.epilogue : Epilogue<T>{}};
+    Output<T> step = out;
+    step.accumulate = out.accumulate || k0 > 0;
+    if (!last) step.epilogue = {};
     multiply_panels(a.end - a.begin, n, kc, rows, b, step);
     k0 += kc;
   } while (k0 < k);
@@ -147,18 +148,35 @@ int64_t gemm_workspace(const GemmShape& s, int slots) {
   return (plan.local_b + local) * int64_t{sizeof(T)};
 }
 
+// Packs rows [begin, end) of a whole A, block of K by block of K. Whole rows, because reading on
+// along a few rows is what the machine's prefetchers are good at.
+template <class T, class Packer>
+void pack_a_rows(const Packer& packer, const GemmShape& s, int64_t kc_step, int64_t begin,
+                 int64_t end, T* packed) {
+  for (int64_t i = begin; i < end; i += tile_rows) {
+    const int rows = static_cast<int>(smaller(tile_rows, s.m - i));
+    for (int64_t k0 = 0; k0 < s.k; k0 += kc_step) {
+      const int64_t kc = smaller(kc_step, s.k - k0);
+      packer.template pack<tile_rows>(packed + k0 * round_up(s.m, tile_rows) + i * kc, i, rows, k0,
+                                      kc);
+    }
+  }
+}
+
 template <class T, class Operands>
 void pack_operands(const Run& run, const GemmShape& s, const GemmPlan<T>& plan,
                    const Operands& operands) {
+  constexpr int64_t task_size = 32768;  // elements of A
   T* packed_a = static_cast<T*>(run.workspace);
   T* packed_b = packed_a + plan.shared_b;
-  const int64_t a_tasks = s.a_count * plan.k_blocks;
+  const int64_t a_step = tile_rows * larger(1, task_size / (tile_rows * larger(1, s.k)));
+  const int64_t a_blocks = ceil_div(s.m, a_step), a_tasks = s.a_count * a_blocks;
   const int64_t b_tasks = plan.shares_b ? s.batch * plan.split.n_blocks * plan.k_blocks : 0;
   parallel(run, a_tasks + b_tasks, [&](int64_t task, int) {
     if (task < a_tasks) {
-      const int64_t i = task / plan.k_blocks, k0 = task % plan.k_blocks * plan.kc_step;
-      pack_a(operands.a(i), s.m, k0, smaller(plan.kc_step, s.k - k0),
-             packed_a + i * plan.a_size + k0 * round_up(s.m, tile_rows));
+      const int64_t i = task / a_blocks, begin = task % a_blocks * a_step;
+      pack_a_rows(operands.a(i), s, plan.kc_step, begin, smaller(s.m, begin + a_step),
+                  packed_a + i * plan.a_size);
       return;
     }
     const int64_t block = (task - a_tasks) / plan.k_blocks;

@@ -29,80 +29,101 @@ struct Epilogue {
   }
 };
 
-// A window on C and what to do to it.
+// A window on C and what to do to it. The columns may be the pixels of several images, whose planes
+// do not follow one another: then c stands at column 0 and `col` counts from there.
 template <class T>
 struct Output {
   T* c;
   int64_t ldc;
   bool accumulate;  // add to what stands in C
   Epilogue<T> epilogue;
+  int64_t plane = 0;         // columns of one image, 0 if all columns lie in one row
+  int64_t plane_stride = 0;  // from image to image
+  int64_t col = 0;           // of the window; used with planes only
 
-  RUSHLIGHT_INLINE Output at(int64_t row, int64_t col) const {
-    return {c + row * ldc + col, ldc, accumulate, epilogue.at(row, col)};
+  RUSHLIGHT_INLINE Output at(int64_t row, int64_t column) const {
+    Output window = *this;
+    window.c += row * ldc + (plane == 0 ? column : 0);
+    window.col += column;
+    window.epilogue = epilogue.at(row, column);
+    return window;
+  }
+
+  // The part from column `offset` on, as a window inside one image; `room` becomes its width.
+  RUSHLIGHT_INLINE Output inside(int64_t offset, int64_t* room) const {
+    const int64_t image = (col + offset) / plane, pixel = (col + offset) % plane;
+    *room = plane - pixel;
+    return {c + image * plane_stride + pixel, ldc, accumulate, epilogue.at(0, offset)};
   }
 };
 
-template <int ROWS, class T>
-RUSHLIGHT_INLINE void store_tile(const Native<T> (&acc)[ROWS][tile_vectors], const Output<T>& out) {
-  using V = Native<T>;
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i) {
-#pragma GCC unroll 2
-    for (int v = 0; v < tile_vectors; ++v) {
-      T* c = out.c + i * out.ldc + v * V::lanes;
-      V x = acc[i][v];
-      if (out.accumulate) x += V::load(c);
-      if (out.epilogue.row_shift != nullptr) x += V::broadcast(out.epilogue.row_shift[i]);
-      if (out.epilogue.col_shift != nullptr) x += V::load(out.epilogue.col_shift + v * V::lanes);
-      x.store(c);
-    }
-  }
+// Adds what the window asks for to a vector of results that goes to c[i][j].
+template <class V, class T>
+RUSHLIGHT_INLINE void store_vector(V x, const Output<T>& out, int64_t i, int64_t j) {
+  T* c = out.c + i * out.ldc + j;
+  if (out.accumulate) x += V::load(c);
+  if (out.epilogue.row_shift != nullptr) x += V::broadcast(out.epilogue.row_shift[i]);
+  if (out.epilogue.col_shift != nullptr) x += V::load(out.epilogue.col_shift + j);
+  x.store(c);
 }
 
-// Tiles that hang over the edge of C go through memory of their own.
+// Tiles that hang over the edge of C, or over that of an image, go through memory of their own.
 template <class T>
-__attribute__((noinline)) void store_edge(const T* tile, const Output<T>& out, int rows, int cols) {
+__attribute__((noinline)) void store_edge(const T* tile, int64_t ld, const Output<T>& out, int rows,
+                                          int64_t cols) {
   for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < cols; ++j) {
-      T* c = out.c + i * out.ldc + j;
-      T x = tile[i * tile_cols<T> + j];
-      if (out.accumulate) x += *c;
-      if (out.epilogue.row_shift != nullptr) x += out.epilogue.row_shift[i];
-      if (out.epilogue.col_shift != nullptr) x += out.epilogue.col_shift[j];
-      *c = x;
-    }
+    for_each_vector<T>(0, cols, [&](auto v, int64_t j) {
+      store_vector(decltype(v)::load(tile + i * ld + j), out, i, j);
+    });
   }
 }
 
-// C[rows, cols] (+)= A panel * B panel, computing the first ROWS rows of the panel; rows <= ROWS.
-template <int ROWS, class T>
+// C[rows, cols] (+)= A panel * B panel, computing the first ROWS rows and VECTORS vectors of the
+// panels; rows and cols are at most that.
+template <int ROWS, int VECTORS, class V, class T>
 __attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
                                              const Output<T>& out, int rows, int cols) {
-  using V = Native<T>;
-  V acc[ROWS][tile_vectors];
+  V acc[ROWS][VECTORS];
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < tile_vectors; ++v) acc[i][v] = V::zero();
+    for (int v = 0; v < VECTORS; ++v) acc[i][v] = V::zero();
   }
   for (int64_t p = 0; p < k; ++p, a += tile_rows, b += tile_cols<T>) {
-    V b_row[tile_vectors];
+    V b_row[VECTORS];
 #pragma GCC unroll 2
-    for (int v = 0; v < tile_vectors; ++v) b_row[v] = V::load(b + v * V::lanes);
+    for (int v = 0; v < VECTORS; ++v) b_row[v] = V::load(b + v * V::lanes);
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i) {
       const V a_value = V::broadcast(a[i]);
 #pragma GCC unroll 2
-      for (int v = 0; v < tile_vectors; ++v) acc[i][v] = fma(a_value, b_row[v], acc[i][v]);
+      for (int v = 0; v < VECTORS; ++v) acc[i][v] = fma(a_value, b_row[v], acc[i][v]);
     }
   }
-  if (rows == ROWS && cols == tile_cols<T>) {
-    store_tile<ROWS, T>(acc, out);
-    return;
+  const bool whole = rows == ROWS && cols == VECTORS * V::lanes;
+  T tile[ROWS * VECTORS * V::lanes];
+  const Output<T> edge{tile, VECTORS * V::lanes, false, {}};
+  const Output<T>& to = whole ? out : edge;
+#pragma GCC unroll 16
+  for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; ++v) store_vector(acc[i][v], to, i, v * V::lanes);
   }
-  T tile[ROWS * tile_cols<T>];
-  store_tile<ROWS, T>(acc, {tile, tile_cols<T>, false, {}});
-  store_edge(tile, out, rows, cols);
+  if (!whole) store_edge(tile, VECTORS * V::lanes, out, rows, cols);
+}
+
+// The last columns of a matrix seldom fill a tile: one vector may do, and where vectors are 64
+// bytes long, half of one, which costs half as much.
+template <int ROWS, class T>
+RUSHLIGHT_INLINE void multiply_columns(int64_t k, const T* a, const T* b, const Output<T>& out,
+                                       int rows, int cols) {
+  using V = Native<T>;
+  if constexpr (RUSHLIGHT_VECTOR_BYTES == 64) {
+    using Half = Vec<T, V::lanes / 2>;
+    if (cols <= Half::lanes) return multiply_rows<ROWS, 1, Half>(k, a, b, out, rows, cols);
+  }
+  if (cols <= V::lanes) return multiply_rows<ROWS, 1, V>(k, a, b, out, rows, cols);
+  multiply_rows<ROWS, tile_vectors, V>(k, a, b, out, rows, cols);
 }
 
 // The last rows of a matrix seldom fill a tile: a third of one, or two, may do.
@@ -110,9 +131,24 @@ template <class T>
 RUSHLIGHT_INLINE void multiply_tile(int64_t k, const T* a, const T* b, const Output<T>& out,
                                     int rows, int cols) {
   constexpr int third = (tile_rows + 2) / 3;
-  if (rows <= third) return multiply_rows<third>(k, a, b, out, rows, cols);
-  if (rows <= 2 * third) return multiply_rows<2 * third>(k, a, b, out, rows, cols);
-  multiply_rows<tile_rows>(k, a, b, out, rows, cols);
+  if (rows <= third) return multiply_columns<third>(k, a, b, out, rows, cols);
+  if (rows <= 2 * third) return multiply_columns<2 * third>(k, a, b, out, rows, cols);
+  multiply_columns<tile_rows>(k, a, b, out, rows, cols);
+}
+
+// multiply_tile for a window whose columns belong to several images.
+template <class T>
+inline void multiply_tile_in_planes(int64_t k, const T* a, const T* b, const Output<T>& out,
+                                    int rows, int cols) {
+  int64_t room;
+  const Output<T> first = out.inside(0, &room);
+  if (cols <= room) return multiply_tile(k, a, b, first, rows, cols);
+  T tile[tile_rows * tile_cols<T>];
+  multiply_tile(k, a, b, Output<T>{tile, tile_cols<T>, false, {}}, rows, cols);
+  for (int64_t j = 0; j < cols; j += room) {
+    const Output<T> part = out.inside(j, &room);
+    store_edge(tile + j, tile_cols<T>, part, rows, room < cols - j ? room : cols - j);
+  }
 }
 
 // C[m, n] (+)= A[m, k] * B[k, n] for packed panels of one block of K.
@@ -123,7 +159,11 @@ void multiply_panels(int64_t m, int64_t n, int64_t k, const T* a, const T* b,
     const int cols = static_cast<int>(n - j < tile_cols<T> ? n - j : tile_cols<T>);
     for (int64_t i = 0; i < m; i += tile_rows) {
       const int rows = static_cast<int>(m - i < tile_rows ? m - i : tile_rows);
-      multiply_tile(k, a + i * k, b + j * k, out.at(i, j), rows, cols);
+      if (out.plane == 0) {
+        multiply_tile(k, a + i * k, b + j * k, out.at(i, j), rows, cols);
+      } else {
+        multiply_tile_in_planes(k, a + i * k, b + j * k, out.at(i, j), rows, cols);
+      }
     }
   }
 }

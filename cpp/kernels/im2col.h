@@ -26,22 +26,25 @@ struct Tap {
   }
 };
 
-// Neighbouring outputs of one row.
+// Neighbouring outputs of one row of an image.
 struct PixelRun {
-  int64_t oy, ox, count;
+  int64_t image, oy, ox, count;
 };
 
-// Calls body(run, offset) for the runs that make up outputs [first, first + count).
+// Calls body(run, offset) for the runs that make up outputs [first, first + count), which may span
+// images.
 template <class Body>
 RUSHLIGHT_INLINE void for_each_run(const Conv2dShape& s, int64_t first, int64_t count,
                                    const Body& body) {
-  int64_t oy = first / s.ow, ox = first % s.ow;
+  int64_t image = first / (s.oh * s.ow), oy = first / s.ow % s.oh, ox = first % s.ow;
   for (int64_t done = 0; done < count;) {
     const int64_t length = smaller(s.ow - ox, count - done);
-    body(PixelRun{oy, ox, length}, done);
+    body(PixelRun{image, oy, ox, length}, done);
     done += length;
     ox = 0;
-    ++oy;
+    if (++oy < s.oh) continue;
+    oy = 0;
+    ++image;
   }
 }
 
@@ -61,16 +64,20 @@ RUSHLIGHT_INLINE void copy_pixels(const Conv2dShape& s, const T* channel_data, c
     copy_run(to + in.low, row + (x0 + in.low), in.high - in.low);
   } else {
     const T* from = row + (x0 + in.low * s.stride_w);
-    for (int64_t j = in.low; j < in.high; ++j, from += s.stride_w) to[j] = *from;
+    if (s.stride_w == 2) {
+      copy_every_second(to + in.low, from, in.high - in.low);
+    } else {
+      for (int64_t j = in.low; j < in.high; ++j, from += s.stride_w) to[j] = *from;
+    }
   }
   zero_run(to + in.high, run.count - in.high);
 }
 
-// Panels of outputs: outer is the pixel, k the tap.
+// Panels of outputs: outer is the pixel, counted over all images, k the tap.
 template <class T>
 struct Im2colPacker {
   const Conv2dShape& s;
-  const T* src;  // the group's channels of one image
+  const T* src;  // the group's channels of the first image
 
   template <int WIDTH>
   void pack(T* panel, int64_t first, int count, int64_t k0, int64_t kc) const {
@@ -87,9 +94,10 @@ struct Im2colPacker {
  private:
   template <int WIDTH, bool UNIT_STRIDE>
   void pack_run(T* to, const PixelRun& run, int64_t k0, int64_t kc) const {
+    const T* image = src + run.image * s.ic * s.ih * s.iw;
     Tap tap(s, k0);
     for (int64_t k = 0; k < kc; ++k, to += WIDTH, tap.next(s)) {
-      copy_pixels<UNIT_STRIDE>(s, src + tap.c * s.ih * s.iw, tap, run, to);
+      copy_pixels<UNIT_STRIDE>(s, image + tap.c * s.ih * s.iw, tap, run, to);
     }
   }
 };

@@ -22,6 +22,23 @@ RUSHLIGHT_INLINE void copy_run(T* to, const T* from, int64_t count) {
   if (i < count) V::copy_partial(to + i, from + i, count - i);
 }
 
+// to[i] = from[2 * i]. A vector is only read where more follows: the last pair may not exist.
+template <class V, class T>
+RUSHLIGHT_INLINE int64_t copy_every_second_with(T* to, const T* from, int64_t i, int64_t count) {
+  for (; i + V::lanes < count; i += V::lanes) {
+    even_lanes(V::load(from + 2 * i), V::load(from + 2 * i + V::lanes)).store(to + i);
+  }
+  return i;
+}
+template <class T>
+RUSHLIGHT_INLINE void copy_every_second(T* to, const T* from, int64_t count) {
+  constexpr int lanes = Native<T>::lanes;
+  int64_t i = copy_every_second_with<Native<T>>(to, from, 0, count);
+  if constexpr (lanes >= 8) i = copy_every_second_with<Vec<T, lanes / 2>>(to, from, i, count);
+  if constexpr (lanes >= 16) i = copy_every_second_with<Vec<T, lanes / 4>>(to, from, i, count);
+  for (; i < count; ++i) to[i] = from[2 * i];
+}
+
 template <class T>
 RUSHLIGHT_INLINE void zero_run(T* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = 0;
@@ -92,6 +109,31 @@ struct MatrixPacker {
     for (int64_t k = 0; k < kc; ++k) {
       for (int w = 0; w < count; ++w) panel[k * WIDTH + w] = from[w * outer_stride + k * k_stride];
     }
+  }
+};
+
+// The planes of several images side by side: outer is the pixel, counted over all images, k the
+// channel.
+template <class T>
+struct PlanesPacker {
+  const T* data;
+  int64_t plane;
+  int64_t image_stride;
+
+  template <int WIDTH>
+  void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc) const {
+    int64_t image = outer / plane, pixel = outer % plane;
+    if (pixel + count <= plane) {
+      const MatrixPacker<T> one{data + image * image_stride, 1, plane};
+      return one.template pack<WIDTH>(panel, pixel, count, k0, kc);
+    }
+    for (int64_t done = 0; done < count; ++image, pixel = 0) {
+      const int64_t length = plane - pixel < count - done ? plane - pixel : count - done;
+      const T* from = data + image * image_stride + k0 * plane + pixel;
+      for (int64_t k = 0; k < kc; ++k) copy_run(panel + k * WIDTH + done, from + k * plane, length);
+      done += length;
+    }
+    zero_columns<WIDTH>(panel, count, kc);
   }
 };
 

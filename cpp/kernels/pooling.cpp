@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/family.h"
+#include "kernels/pooling_rows.h"
 #include "kernels/reduce.h"
 #include "simd/vec.h"
 
@@ -74,39 +75,51 @@ RUSHLIGHT_INLINE void for_each_window(const PoolShape& s, const Windows<AxisType
   }
 }
 
-template <class T, class AxisType>
-void max_planes(const Run& run, const PoolShape& s, const Windows<AxisType>& windows, const T* src,
-                T* dst, int64_t* indices) {
-  for_each_plane(run, s, [&](int64_t plane) {
-    const T* from = src + plane * s.ih * s.iw;
-    T* to = dst + plane * s.oh * s.ow;
-    int64_t* index = indices + plane * s.oh * s.ow;
-    for_each_window(s, windows, [&](int64_t at, const Taps& ys, const Taps& xs) {
-      T best = static_cast<T>(-INFINITY);
-      const bool empty = ys.begin >= ys.end || xs.begin >= xs.end;
-      int64_t where = empty ? -1 : ys.begin * s.iw + xs.begin;
-      for (int64_t y = ys.begin; y < ys.end; y += ys.step) {
-        for (int64_t x = xs.begin; x < xs.end; x += xs.step) {
-          const T value = from[y * s.iw + x];
-          if (!(value > best) && value == value) continue;  // a NaN always wins
-          best = value;
-          where = y * s.iw + x;
-        }
-      }
-      to[at] = best;
-      index[at] = where;
-    });
-  });
+template <class T>
+RUSHLIGHT_INLINE void max_window(const PoolShape& s, const T* from, const Taps& ys, const Taps& xs,
+                                 T* to, int64_t* index) {
+  T best = static_cast<T>(-INFINITY);
+  const bool empty = ys.begin >= ys.end || xs.begin >= xs.end;
+  int64_t where = empty ? -1 : ys.begin * s.iw + xs.begin;
+  for (int64_t y = ys.begin; y < ys.end; y += ys.step) {
+    for (int64_t x = xs.begin; x < xs.end; x += xs.step) {
+      const T value = from[y * s.iw + x];
+      if (!(value > best) && value == value) continue;  // a NaN always wins
+      best = value;
+      where = y * s.iw + x;
+    }
+  }
+  *to = best;
+  *index = where;
 }
 
 template <class T>
 void max_pool(const Run& run, const PoolShape& s, const T* src, T* dst, int64_t* indices) {
-  max_planes(run, s, fixed_windows(s), src, dst, indices);
+  const Windows<Axis> windows = fixed_windows(s);
+  for_each_plane(run, s, [&](int64_t plane) {
+    const T* from = src + plane * s.ih * s.iw;
+    for (int64_t oy = 0; oy < s.oh; ++oy) {
+      const Taps y = windows.rows.taps(oy);
+      T* to = dst + (plane * s.oh + oy) * s.ow;
+      int64_t* index = indices + (plane * s.oh + oy) * s.ow;
+      const MaxRow<T> row{s, from, {y.begin, y.end, y.step}, to, index};
+      pool_whole_row<T>(s, row, [&](int64_t ox) {
+        max_window(s, from, y, windows.cols.taps(ox), to + ox, index + ox);
+      });
+    }
+  });
 }
 
 template <class T>
 void adaptive_max_pool(const Run& run, const PoolShape& s, const T* src, T* dst, int64_t* indices) {
-  max_planes(run, s, adaptive_windows(s), src, dst, indices);
+  const Windows<AdaptiveAxis> windows = adaptive_windows(s);
+  for_each_plane(run, s, [&](int64_t plane) {
+    const T* from = src + plane * s.ih * s.iw;
+    const int64_t first = plane * s.oh * s.ow;
+    for_each_window(s, windows, [&](int64_t at, const Taps& ys, const Taps& xs) {
+      max_window(s, from, ys, xs, dst + first + at, indices + first + at);
+    });
+  });
 }
 
 int64_t first_bad_index(const PoolShape& s, const int64_t* indices) {
@@ -144,6 +157,7 @@ double divisor_of(const PoolShape& s, const Taps& y, const Taps& x) {
 template <class T>
 RUSHLIGHT_INLINE T window_sum(const T* from, int64_t iw, const Taps& ys, const Taps& xs) {
   const int64_t width = xs.end - xs.begin;
+  if (width == iw) return sum_run(from + ys.begin * iw, (ys.end - ys.begin) * iw);  // global
   T total = 0;
   for (int64_t y = ys.begin; y < ys.end; ++y) {
     const T* row = from + y * iw;
@@ -156,17 +170,10 @@ RUSHLIGHT_INLINE T window_sum(const T* from, int64_t iw, const Taps& ys, const T
   return total;
 }
 
-template <class T, class AxisType>
-void avg_planes(const Run& run, const PoolShape& s, const Windows<AxisType>& windows, const T* src,
-                T* dst) {
-  for_each_plane(run, s, [&](int64_t plane) {
-    const T* from = src + plane * s.ih * s.iw;
-    T* to = dst + plane * s.oh * s.ow;
-    for_each_window(s, windows, [&](int64_t at, const Taps& y, const Taps& x) {
-      const bool empty = y.begin >= y.end || x.begin >= x.end;
-      to[at] = empty ? T{0} : window_sum(from, s.iw, y, x) / static_cast<T>(divisor_of(s, y, x));
-    });
-  });
+template <class T>
+RUSHLIGHT_INLINE T average(const PoolShape& s, const T* from, const Taps& y, const Taps& x) {
+  if (y.begin >= y.end || x.begin >= x.end) return 0;
+  return window_sum(from, s.iw, y, x) / static_cast<T>(divisor_of(s, y, x));
 }
 
 template <class T, class AxisType>
@@ -188,7 +195,20 @@ void avg_planes_backward(const Run& run, const PoolShape& s, const Windows<AxisT
 
 template <class T>
 void avg_pool(const Run& run, const PoolShape& s, const T* src, T* dst) {
-  avg_planes(run, s, fixed_windows(s), src, dst);
+  const Windows<Axis> windows = fixed_windows(s);
+  // Every window whose columns lie inside the image has the divisor of this one.
+  const Taps inside{0, s.kw, 1, s.kw};
+  for_each_plane(run, s, [&](int64_t plane) {
+    const T* from = src + plane * s.ih * s.iw;
+    for (int64_t oy = 0; oy < s.oh; ++oy) {
+      const Taps y = windows.rows.taps(oy);
+      T* to = dst + (plane * s.oh + oy) * s.ow;
+      const T divisor = static_cast<T>(divisor_of(s, y, inside));
+      const AvgRow<T> row{s, from, {y.begin, y.end, y.step}, divisor, to};
+      pool_whole_row<T>(s, row,
+                        [&](int64_t ox) { to[ox] = average(s, from, y, windows.cols.taps(ox)); });
+    }
+  });
 }
 
 template <class T>
@@ -198,7 +218,20 @@ void avg_pool_backward(const Run& run, const PoolShape& s, const T* diff_dst, T*
 
 template <class T>
 void adaptive_avg_pool(const Run& run, const PoolShape& s, const T* src, T* dst) {
-  avg_planes(run, s, adaptive_windows(s), src, dst);
+  const Windows<AdaptiveAxis> windows = adaptive_windows(s);
+  const bool global = s.oh == 1 && s.ow == 1;  // the divisions of taps() would outweigh the sums
+  const Taps all_rows{0, s.ih, 1, s.ih}, all_cols{0, s.iw, 1, s.iw};
+  for_each_plane(run, s, [&](int64_t plane) {
+    const T* from = src + plane * s.ih * s.iw;
+    T* to = dst + plane * s.oh * s.ow;
+    if (global) {
+      *to = average(s, from, all_rows, all_cols);
+      return;
+    }
+    for_each_window(s, windows, [&](int64_t at, const Taps& y, const Taps& x) {
+      to[at] = average(s, from, y, x);
+    });
+  });
 }
 
 template <class T>

@@ -20,7 +20,8 @@ struct Vec {
   Raw raw;
 
   static RUSHLIGHT_INLINE Vec zero() { return {Raw{}}; }
-  static RUSHLIGHT_INLINE Vec broadcast(T value) { return {Raw{} + value}; }
+  // Minus zero and not plus: x - 0 is x for every x, -0 too, so that the compiler drops it.
+  static RUSHLIGHT_INLINE Vec broadcast(T value) { return {value - Raw{}}; }
   static RUSHLIGHT_INLINE Vec load(const T* p) {
     Vec v;
     memcpy(&v.raw, p, sizeof(Raw));
@@ -118,34 +119,71 @@ RUSHLIGHT_INLINE V sqrt(V v) {
   return root;
 }
 
-template <class V>
-RUSHLIGHT_INLINE auto sum(V v) {
-  auto total = v.raw[0];
-  for (int i = 1; i < V::lanes; ++i) total += v.raw[i];
-  return total;
+// Half by half: as many steps as the length has bits.
+template <class T, int LANES>
+RUSHLIGHT_INLINE T sum(Vec<T, LANES> v) {
+  if constexpr (LANES == 1) {
+    return v.raw[0];
+  } else {
+    using Half = Vec<T, LANES / 2>;
+    T lane[LANES];
+    v.store(lane);
+    return sum(Half::load(lane) + Half::load(lane + LANES / 2));
+  }
 }
 
 // The vector of the machine's width.
 template <class T>
 using Native = Vec<T, RUSHLIGHT_VECTOR_BYTES / static_cast<int>(sizeof(T))>;
 
-// Lanes of the two vectors in turn: a0 b0 a1 b1 (of their lower halves) or a2 b2 a3 b3 (of their
-// upper halves).
-template <class T>
-RUSHLIGHT_INLINE Vec<T, 4> interleave_low(Vec<T, 4> a, Vec<T, 4> b) {
+// Lanes chosen from the lanes of two vectors, counted through both.
 #if defined(__clang__)
-  return {__builtin_shufflevector(a.raw, b.raw, 0, 4, 1, 5)};
+#define RUSHLIGHT_SHUFFLE(a, b, ...) __builtin_shufflevector(a.raw, b.raw, __VA_ARGS__)
 #else
-  return {__builtin_shuffle(a.raw, b.raw, decltype(a.raw < b.raw){0, 4, 1, 5})};
+#define RUSHLIGHT_SHUFFLE(a, b, ...) \
+  __builtin_shuffle(a.raw, b.raw, decltype(a.raw < b.raw){__VA_ARGS__})
 #endif
+
+// Lanes of the two vectors in turn: a0 b0 a1 b1 ... of their lower halves.
+template <class T, int LANES>
+RUSHLIGHT_INLINE Vec<T, LANES> interleave_low(Vec<T, LANES> a, Vec<T, LANES> b) {
+  static_assert(LANES == 2 || LANES == 4 || LANES == 8 || LANES == 16);
+  if constexpr (LANES == 2) return {RUSHLIGHT_SHUFFLE(a, b, 0, 2)};
+  if constexpr (LANES == 4) return {RUSHLIGHT_SHUFFLE(a, b, 0, 4, 1, 5)};
+  if constexpr (LANES == 8) return {RUSHLIGHT_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)};
+  if constexpr (LANES == 16) {
+    return {RUSHLIGHT_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)};
+  }
 }
-template <class T>
-RUSHLIGHT_INLINE Vec<T, 4> interleave_high(Vec<T, 4> a, Vec<T, 4> b) {
-#if defined(__clang__)
-  return {__builtin_shufflevector(a.raw, b.raw, 2, 6, 3, 7)};
-#else
-  return {__builtin_shuffle(a.raw, b.raw, decltype(a.raw < b.raw){2, 6, 3, 7})};
-#endif
+// The same of their upper halves.
+template <class T, int LANES>
+RUSHLIGHT_INLINE Vec<T, LANES> interleave_high(Vec<T, LANES> a, Vec<T, LANES> b) {
+  if constexpr (LANES == 2) return {RUSHLIGHT_SHUFFLE(a, b, 1, 3)};
+  if constexpr (LANES == 4) return {RUSHLIGHT_SHUFFLE(a, b, 2, 6, 3, 7)};
+  if constexpr (LANES == 8) return {RUSHLIGHT_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)};
+  if constexpr (LANES == 16) {
+    return {RUSHLIGHT_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)};
+  }
+}
+// a0 a2 ... b0 b2 ...
+template <class T, int LANES>
+RUSHLIGHT_INLINE Vec<T, LANES> even_lanes(Vec<T, LANES> a, Vec<T, LANES> b) {
+  if constexpr (LANES == 2) return {RUSHLIGHT_SHUFFLE(a, b, 0, 2)};
+  if constexpr (LANES == 4) return {RUSHLIGHT_SHUFFLE(a, b, 0, 2, 4, 6)};
+  if constexpr (LANES == 8) return {RUSHLIGHT_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14)};
+  if constexpr (LANES == 16) {
+    return {RUSHLIGHT_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)};
+  }
+}
+// a1 a3 ... b1 b3 ...
+template <class T, int LANES>
+RUSHLIGHT_INLINE Vec<T, LANES> odd_lanes(Vec<T, LANES> a, Vec<T, LANES> b) {
+  if constexpr (LANES == 2) return {RUSHLIGHT_SHUFFLE(a, b, 1, 3)};
+  if constexpr (LANES == 4) return {RUSHLIGHT_SHUFFLE(a, b, 1, 3, 5, 7)};
+  if constexpr (LANES == 8) return {RUSHLIGHT_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15)};
+  if constexpr (LANES == 16) {
+    return {RUSHLIGHT_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)};
+  }
 }
 
 // Reads a 4 x 4 block with rows `from_stride` apart and writes its transpose with rows `to_stride`

@@ -2,6 +2,7 @@
 
 # "as" marks what this package exports, for type checkers.
 from rushlight import autograd as autograd
+from rushlight import backends as backends
 from rushlight import data as data
 from rushlight import nn as nn
 from rushlight import ops as ops

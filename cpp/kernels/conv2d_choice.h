@@ -1,0 +1,101 @@
+// Which algorithm computes a convolution or its gradient to src: by the shape alone, so that every
+// number of threads gives the same bits.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/conv2d.h"
+#include "kernels/gemm.h"
+#include "kernels/integers.h"
+#include "kernels/winograd.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+
+enum class Direction { forward, backward_src };
+
+// Depthwise kernels copy as many rows as the taps span: taps that lie absurdly far apart are left
+// to the matrix product.
+inline bool spans_little(const Conv2dShape& s) {
+  constexpr double most = 4194304;  // elements
+  const double rows = static_cast<double>((s.kh - 1) * s.dilation_h + s.padding_h + 4);
+  const double cols = static_cast<double>((s.kw - 1) * s.dilation_w + s.padding_w + s.iw);
+  return rows * cols <= most;
+}
+
+inline bool accepts(const Conv2dShape& s, ConvAlgorithm algorithm, Direction direction) {
+  switch (algorithm) {
+    case ConvAlgorithm::depthwise:
+      return s.ic == s.groups && spans_little(s);
+    case ConvAlgorithm::winograd2:
+    case ConvAlgorithm::winograd4: {
+      const bool plain = s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 &&
+                         s.dilation_h == 1 && s.dilation_w == 1;
+      // The gradient is a convolution with padding 2 - p.
+      const bool mirrors =
+          direction == Direction::forward || (s.padding_h <= 2 && s.padding_w <= 2);
+      return plain && mirrors;
+    }
+    default:
+      return true;
+  }
+}
+
+// The sizes of one group's convolution, or of that which gives its gradient; pointers are null.
+template <class T>
+WinogradProblem<T> winograd_problem(const Conv2dShape& s, Direction direction) {
+  const int64_t ic = s.ic / s.groups, oc = s.oc / s.groups;
+  WinogradProblem<T> p{};
+  p.n = s.n;
+  if (direction == Direction::forward) {
+    p.ic = ic, p.ih = s.ih, p.iw = s.iw, p.oc = oc, p.oh = s.oh, p.ow = s.ow;
+    p.padding_h = s.padding_h, p.padding_w = s.padding_w;
+    p.row_stride = 9 * ic, p.channel_stride = 9;
+    p.src_image = s.ic * s.ih * s.iw, p.dst_image = s.oc * s.oh * s.ow;
+  } else {
+    p.ic = oc, p.ih = s.oh, p.iw = s.ow, p.oc = ic, p.oh = s.ih, p.ow = s.iw;
+    p.padding_h = 2 - s.padding_h, p.padding_w = 2 - s.padding_w;
+    p.row_stride = 9, p.channel_stride = 9 * ic, p.rotated = true;
+    p.src_image = s.oc * s.oh * s.ow, p.dst_image = s.ic * s.ih * s.iw;
+  }
+  return p;
+}
+
+RUSHLIGHT_INLINE int winograd_tile(ConvAlgorithm algorithm) {
+  return algorithm == ConvAlgorithm::winograd2 ? 2 : algorithm == ConvAlgorithm::winograd4 ? 4 : 0;
+}
+
+// About the cycles of the matrix product on one core, in the units of winograd_cost.
+template <class T>
+double gemm_cost(const WinogradProblem<T>& p) {
+  const double pixels = static_cast<double>(p.n * p.oh * p.ow);
+  const double vectors = static_cast<double>(ceil_div(p.n * p.oh * p.ow, Native<T>::lanes));
+  const double taps = static_cast<double>(9 * p.ic), oc = static_cast<double>(p.oc);
+  constexpr double per_weight = 2, per_pixel = 1.5;  // packing
+  return taps * static_cast<double>(round_up(p.oc, tile_rows)) * vectors * kCyclesPerFma +
+         taps * (oc * per_weight + pixels * per_pixel);
+}
+
+// The forced algorithm where it can, else the cheapest.
+template <class T>
+ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
+  constexpr int64_t few_outputs = 4, few_channels = 16;
+  const bool forced = s.algorithm != ConvAlgorithm::automatic;
+  if (forced && accepts(s, s.algorithm, direction)) return s.algorithm;
+  // With more outputs to a group, the matrix product is worth its packing.
+  if (s.groups > 1 && s.oc <= few_outputs * s.groups &&
+      accepts(s, ConvAlgorithm::depthwise, direction)) {
+    return ConvAlgorithm::depthwise;
+  }
+  const int64_t fewest = smaller(s.ic, s.oc) / s.groups;
+  if (!s.may_use_winograd || fewest < few_channels || s.n * s.oh * s.ow == 0 ||
+      !accepts(s, ConvAlgorithm::winograd4, direction)) {
+    return ConvAlgorithm::gemm;
+  }
+  const WinogradProblem<T> problem = winograd_problem<T>(s, direction);
+  const double product = gemm_cost(problem);
+  const double tile2 = winograd_cost(problem, 2), tile4 = winograd_cost(problem, 4);
+  if (product <= tile2 && product <= tile4) return ConvAlgorithm::gemm;
+  return tile2 < tile4 ? ConvAlgorithm::winograd2 : ConvAlgorithm::winograd4;
+}
+
+}  // namespace rushlight::RUSHLIGHT_ISA
