@@ -98,10 +98,14 @@ def report(tmp_path_factory):
     (folder / "good.py").write_text(GOOD)
     (folder / "bad.py").write_text(BAD)
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "good.py", "bad.py"]
-    source = str(Path(rushlight.__file__).resolve().parent.parent)
+    # An editable install is found by its path; mypy finds an ordinary one itself, and refuses its
+    # folder here.
+    source = Path(rushlight.__file__).resolve().parent.parent
+    path = {} if source.name == "site-packages" else {"MYPYPATH": str(source)}
     result = subprocess.run(
-        command, cwd=folder, env={**os.environ, "MYPYPATH": source}, capture_output=True, text=True
+        command, cwd=folder, env={**os.environ, **path}, capture_output=True, text=True
     )
+    assert result.returncode < 2, result.stdout + result.stderr
     found = re.findall(r"^(\w+)\.py:(\d+): (\w+): (.*)$", result.stdout, re.M)
     return {
         name: [(int(line), kind, text) for file, line, kind, text in found if file == name]
