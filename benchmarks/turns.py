@@ -41,14 +41,14 @@ class Worker:
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.library = library
+        self.name = library
         self.cases: list[str] = self._read()
 
     def _read(self) -> Any:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the worker of {self.library} ended: see the error above")
+            raise RuntimeError(f"the worker of {self.name} ended: see the error above")
         return json.loads(line)
 
     def seconds(self, case: str) -> float:
@@ -79,7 +79,7 @@ def take_turns(workers: list[Worker], rounds: int) -> dict[str, dict[str, list[f
             for worker in workers:
                 seconds = worker.seconds(case)
                 if turn:
-                    found.setdefault(case, {}).setdefault(worker.library, []).append(seconds)
+                    found.setdefault(case, {}).setdefault(worker.name, []).append(seconds)
                 time.sleep(0.01)
     return found
 

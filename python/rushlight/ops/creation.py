@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -300,6 +301,14 @@ def arange(
         raise ValueError(f"arange: step {step} does not lead from {start} to {end}")
     whole = all(dtypes.of_scalar(each) is not dtypes.float32 for each in (start, end, step))
     target = numpy_dtype(dtype, dtypes.int64 if whole else dtypes.float32, "arange")
+    if max(abs(start), abs(end), abs(step)) >= 2**63 and whole:
+        raise ValueError(f"arange: integers must fit 64 bits, got {start}, {end} and step {step}")
+    # NumPy counts in floating point, and a count that is too large wraps to an empty result.
+    if end != start:
+        count = (end - start) / step
+        if not math.isfinite(count):
+            raise ValueError(f"arange: no finite number of steps of {step} from {start} to {end}")
+        checked_shape((math.ceil(count),), "arange")
     return finish(np.arange(start, end, step).astype(target), requires_grad, device)
 
 
