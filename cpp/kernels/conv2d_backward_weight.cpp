@@ -1,0 +1,134 @@
+// The gradients of a convolution to its weight, the sum over the images of
+// diff_dst * columns(src)^T, and to its bias.
+#include "kernels/conv2d_backward.h"
+#include "kernels/conv2d_sizes.h"
+#include "kernels/depthwise.h"
+#include "kernels/gemm.h"
+#include "kernels/im2col.h"
+#include "kernels/reduce.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+namespace {
+
+bool weight_by_depthwise(const Conv2dShape& s) {
+  return choose_algorithm<float>(s, Direction::forward) == ConvAlgorithm::depthwise;
+}
+
+// The images' blocks of pixels are dealt to `parts` partial sums, which are added in order.
+struct WeightPlan {
+  int64_t p_step;    // pixels of one block
+  int64_t p_blocks;  // per image
+  int64_t parts;
+  int64_t per_part;  // blocks of pixels in one part
+  int64_t n_step, n_blocks;
+
+  explicit WeightPlan(const Conv2dShape& s) {
+    constexpr int64_t wanted_tasks = 16;
+    const Sizes z(s);
+    p_step = block_k(z.dst_plane);
+    p_blocks = ceil_div(z.dst_plane, p_step);
+    n_step = smaller(kMaxBlockN, larger(1, z.taps));
+    n_blocks = ceil_div(z.taps, n_step);
+    const int64_t blocks = s.n * p_blocks;
+    const int64_t tasks = larger(1, s.groups * n_blocks);
+    parts = larger(1, smaller(blocks, ceil_div(wanted_tasks, tasks)));
+    per_part = ceil_div(blocks, parts);
+  }
+};
+
+template <class T>
+int64_t weight_slot_size(const Conv2dShape& s) {
+  return round_up(Sizes(s).oc, tile_rows) * kMaxBlockK + packed_b_size();
+}
+
+// One task: the pixel blocks of one part, for one group and one block of taps.
+template <class T>
+void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part, int64_t group,
+                     int64_t n0, const T* src, const T* diff_dst, T* local, T* sums) {
+  const Sizes z(s);
+  const int64_t n = smaller(plan.n_step, z.taps - n0);
+  T* a_panels = local;
+  T* b_panels = local + round_up(z.oc, tile_rows) * kMaxBlockK;
+  const int64_t end = smaller(s.n * plan.p_blocks, (part + 1) * plan.per_part);
+  Output<T> out{sums + group * z.oc * z.taps + n0, z.taps, false, {}};
+  for (int64_t block = part * plan.per_part; block < end; ++block) {
+    const int64_t image = block / plan.p_blocks, p = block % plan.p_blocks * plan.p_step;
+    const int64_t pc = smaller(plan.p_step, z.dst_plane - p);
+    const int64_t index = image * s.groups + group;
+    const MatrixPacker<T> a{diff_dst + index * z.oc * z.dst_plane, z.dst_plane, 1};
+    pack_a(a, z.oc, p, pc, a_panels);
+    const T* channels = src + index * z.ic * z.src_plane;
+    if (z.pointwise) {
+      pack_b(MatrixPacker<T>{channels, z.src_plane, 1}, n0, n, p, pc, b_panels);
+    } else {
+      pack_b(TransposedIm2colPacker<T>{s, channels}, n0, n, p, pc, b_panels);
+    }
+    multiply_panels(z.oc, n, pc, a_panels, b_panels, out);
+    out.accumulate = true;
+  }
+  if (out.accumulate) return;
+  for (int64_t o = 0; o < z.oc; ++o) zero_run(out.c + o * z.taps, n);  // a part without pixels
+}
+
+}  // namespace
+
+template <class T>
+int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
+  if (weight_by_depthwise(s)) return depthwise_workspace<T>(s, slots);
+  const Sizes z(s);
+  const WeightPlan plan(s);
+  const int64_t partial = plan.parts > 1 ? plan.parts * s.oc * z.taps : 0;
+  return aligned_bytes(partial * int64_t{sizeof(T)}) +
+         slots * weight_slot_size<T>(s) * int64_t{sizeof(T)};
+}
+
+template <class T>
+void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, const T* diff_dst,
+                            T* diff_weight) {
+  if (weight_by_depthwise(s)) return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
+  const Sizes z(s);
+  if (z.oc == 0 || z.taps == 0) return;
+  const WeightPlan plan(s);
+  const int64_t size = s.oc * z.taps;
+  T* partial = static_cast<T*>(run.workspace);
+  const int64_t partial_bytes = plan.parts > 1 ? plan.parts * size * int64_t{sizeof(T)} : 0;
+  T* local = reinterpret_cast<T*>(static_cast<char*>(run.workspace) + aligned_bytes(partial_bytes));
+  parallel(run, plan.parts * s.groups * plan.n_blocks, [&](int64_t task, int slot) {
+    const int64_t n0 = task % plan.n_blocks * plan.n_step;
+    const int64_t group = task / plan.n_blocks % s.groups;
+    const int64_t part = task / (plan.n_blocks * s.groups);
+    T* sums = plan.parts > 1 ? partial + part * size : diff_weight;
+    add_weight_part(s, plan, part, group, n0, src, diff_dst, local + slot * weight_slot_size<T>(s),
+                    sums);
+  });
+  if (plan.parts == 1) return;
+  parallel_elements(run, size, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      T total = partial[i];
+      for (int64_t part = 1; part < plan.parts; ++part) total += partial[part * size + i];
+      diff_weight[i] = total;
+    }
+  });
+}
+
+template <class T>
+void conv2d_backward_bias(const Run& run, const Conv2dShape& s, const T* diff_dst, T* diff_bias) {
+  const int64_t plane = s.oh * s.ow;
+  parallel(run, s.oc, [&](int64_t o, int) {
+    double total = 0;
+    for (int64_t i = 0; i < s.n; ++i)
+      total += sum_elements(diff_dst + (i * s.oc + o) * plane, plane);
+    diff_bias[o] = static_cast<T>(total);
+  });
+}
+
+template int64_t conv2d_backward_weight_workspace<float>(const Conv2dShape&, int);
+template void conv2d_backward_weight<float>(const Run&, const Conv2dShape&, const float*,
+                                            const float*, float*);
+template void conv2d_backward_bias<float>(const Run&, const Conv2dShape&, const float*, float*);
+template int64_t conv2d_backward_weight_workspace<double>(const Conv2dShape&, int);
+template void conv2d_backward_weight<double>(const Run&, const Conv2dShape&, const double*,
+                                             const double*, double*);
+template void conv2d_backward_bias<double>(const Run&, const Conv2dShape&, const double*, double*);
+
+}  // namespace rushlight::RUSHLIGHT_ISA
