@@ -136,7 +136,7 @@ def test_ctrl_c_elsewhere_is_one_line(monkeypatch, capsys):
     def interrupt(settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run", interrupt)
+    monkeypatch.setattr(cli.train, "run", interrupt)
     assert cli.main(["train"]) == 130
     assert capsys.readouterr() == ("", "rushlight: interrupted\n")
 
@@ -209,7 +209,7 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path):
     def full(state, path):
         raise OSError(28, "No space left on device", path)
 
-    monkeypatch.setattr(train, "save", full)
+    monkeypatch.setattr(cli.train, "save", full)
     arguments = ["train", "--epochs", "1", "--out", str(tmp_path / "weights")]
     assert cli.main(arguments) == 2
     assert re.search("weights: No space left", one_line(capsys.readouterr().err))
