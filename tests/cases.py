@@ -235,7 +235,12 @@ ELEMENTWISE = [
     _unary("exp", np.exp), _unary("log", np.log, True), _unary("log1p", np.log1p, True),
     _unary("log2", np.log2, True), _unary("sqrt", np.sqrt, True),
     _unary("rsqrt", lambda x: 1 / np.sqrt(x), True), _unary("reciprocal", lambda x: 1 / x, True),
-    _unary("sin", np.sin), _unary("cos", np.cos), _unary("tanh", np.tanh), _unary("neg", np.negative),
+    _unary("sin", np.sin), _unary("cos", np.cos), _unary("tan", np.tan), _unary("sinh", np.sinh),
+    _unary("cosh", np.cosh), _unary("atan", np.arctan), _unary("expm1", np.expm1), _unary("log10", np.log10, True),
+    *_binary("atan2", np.arctan2),
+    Case("asin", lambda L, x: L.asin(L.tanh(x)), lambda x: np.arcsin(np.tanh(x)), ((3, 4),)),
+    Case("acos", lambda L, x: L.acos(L.tanh(x)), lambda x: np.arccos(np.tanh(x)), ((3, 4),)),
+    _unary("tanh", np.tanh), _unary("neg", np.negative),
     _unary("sigmoid", lambda x: 1 / (1 + np.exp(-x))), _unary("abs", np.abs),
     _unary("square", np.square), _unary("sign", np.sign), _unary("floor", np.floor),
     _unary("ceil", np.ceil), _unary("round", np.round),
@@ -267,6 +272,53 @@ REDUCTION = [
     _method("sort(1).values", lambda x: np.sort(x, 1)), _method("topk(2, 2).values", lambda x: -np.sort(-x, 2)[..., :2]),
 ]  # fmt: skip
 
+
+def _scattered() -> list[Case]:
+    rows, picks = [2, 0, 2], [[0, 2, 2, 1], [1, 1, 0, 2]]
+
+    def add_rows(x: Array, y: Array) -> Array:
+        result = x.copy()
+        np.add.at(result, rows, 2 * y)
+        return result
+
+    def add_picks(x: Array, y: Array) -> Array:
+        result = x.copy()
+        np.add.at(result, (np.array(picks), np.arange(4)), y)
+        return result
+
+    return [
+        Case(
+            "index_add",
+            lambda L, x, y: L.index_add(x, 0, L.tensor(rows), y, alpha=2),
+            add_rows,
+            ((4, 2), (3, 2)),
+        ),
+        Case(
+            "scatter_add",
+            lambda L, x, y: L.scatter_add(x, 0, L.tensor(picks), y),
+            add_picks,
+            ((3, 4), (2, 4)),
+        ),
+    ]
+
+
+def _einsum(equation: str, *shapes: tuple[int, ...]) -> Case:
+    return Case(
+        f"einsum {equation}",
+        lambda L, *xs: L.einsum(equation, *xs),
+        lambda *xs: np.einsum(equation, *xs, optimize=True),
+        shapes,
+    )
+
+
+EINSUM = [
+    _einsum("ij,jk->ik", (2, 3), (3, 4)), _einsum("bhqd,bhkd->bhqk", (2, 3, 4, 5), (2, 3, 2, 5)),
+    _einsum("...ij,...jk->...ik", (2, 1, 2, 3), (4, 3, 2)), _einsum("ii->i", (3, 3)), _einsum("ijj->", (2, 3, 3)),
+    _einsum("ij,kj", (2, 3), (4, 3)), _einsum("i,j,k->kji", (2,), (3,), (2,)), _einsum("ab,bc,cd->ad", (2, 3), (3, 2), (2, 4)),
+    _einsum("ab,ac->bc", (2, 3), (2, 4)), _einsum("a...b,b->a...", (2, 3, 4), (4,)), _einsum("ij->ji", (2, 3)),
+    _einsum("ij,ij->", (2, 3), (2, 3)), _einsum("ij,ik->ij", (2, 3), (2, 4)),
+]  # fmt: skip
+
 SHAPE = [
     _method("reshape(4, 6)", lambda x: x.reshape(4, 6)), _method("view(-1, 4)", lambda x: x.reshape(-1, 4)),
     _method("flatten(1)", lambda x: x.reshape(2, 12)), _method("unflatten(2, (2, -1))", lambda x: x.reshape(2, 3, 2, 2)),
@@ -276,6 +328,10 @@ SHAPE = [
     _method("repeat(2, 1, 3)", lambda x: np.tile(x, (2, 1, 3))), _method("flip(0, 2)", lambda x: np.flip(x, (0, 2))),
     _method("roll(1, 2)", lambda x: np.roll(x, 1, 2)), _method("narrow(1, 1, 2)", lambda x: x[:, 1:3]),
     _method("select(1, 2)", lambda x: x[:, 2]), _method("tril()", np.tril), _method("triu(1)", lambda x: np.triu(x, 1)),
+    _method("diagonal(1, 0, 2)", lambda x: np.diagonal(x, 1, 0, 2)), _method("diagonal(-5)", lambda x: np.diagonal(x, -5)),
+    _method("diag()", np.diag, (3,)), _method("diag(-1)", lambda x: np.diag(x, -1), (3, 4)), _method("trace()", np.trace, (3, 4)),
+    _method("diag_embed(1)", lambda x: np.stack([np.diag(row, 1) for row in x]), (2, 3)),
+    _method("repeat_interleave(2, 1)", lambda x: np.repeat(x, 2, 1)), _method("repeat_interleave(L.tensor([2, 0, 1]), 1)", lambda x: np.repeat(x, [2, 0, 1], 1)),
     _method("clone()", lambda x: x), _method("contiguous()", lambda x: x), _method("split(2, 1)[1]", lambda x: x[:, 2:]),
     _method("chunk(2, 2)[0]", lambda x: x[..., :2]), _method("unbind(1)[1]", lambda x: x[:, 1]),
     _method("__getitem__((slice(None), 1, slice(0, 3, 2)))", lambda x: x[:, 1, 0:3:2]),
@@ -285,9 +341,27 @@ SHAPE = [
     _method("index_select(1, L.tensor([2, 0, 2]))", lambda x: x[:, [2, 0, 2]]),
     Case("cat", lambda L, a, b: L.cat([a, b, a], 1), lambda a, b: np.concatenate([a, b, a], 1), ((2, 3), (2, 1))),
     Case("stack", lambda L, a, b: L.stack([a, b], -1), lambda a, b: np.stack([a, b], -1), ((2, 3), (2, 3))),
+    Case("hstack", lambda L, a, b: L.hstack([a, b]), lambda a, b: np.hstack([a, b]), ((2, 3), (2, 1))),
+    Case("vstack", lambda L, a, b: L.vstack([a, b]), lambda a, b: np.vstack([a, b]), ((3,), (3,))),
+    Case("meshgrid", lambda L, a, b: L.stack(L.meshgrid(a, b, indexing="xy")), lambda a, b: np.stack(np.meshgrid(a, b)), ((3,), (2,))),
+    Case("broadcast_tensors", lambda L, a, b: L.stack(L.broadcast_tensors(a, b)),
+         lambda a, b: np.stack(np.broadcast_arrays(a, b)), ((3, 1), (2,))),
+    *_scattered(),
     Case("pad", lambda L, x: L.pad(x, (1, 2, -1, 1), value=0.5),
          lambda x: np.pad(x[1:], ((0, 1), (1, 2)), constant_values=0.5), ((3, 4),)),
 ]  # fmt: skip
 
-CASES = [*CONV, *LINEAR, *NORM, *POOL, *LOSS, *RELU, *ELEMENTWISE, *REDUCTION, *SHAPE, *LAYERS]
+CASES = [
+    *CONV,
+    *LINEAR,
+    *NORM,
+    *POOL,
+    *LOSS,
+    *RELU,
+    *ELEMENTWISE,
+    *REDUCTION,
+    *SHAPE,
+    *EINSUM,
+    *LAYERS,
+]
 NATIVE = [case for case in CASES if case.native]

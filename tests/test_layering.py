@@ -18,9 +18,9 @@ FLOORS = [
     {"_core", "dtypes"},
     {"autograd"},
     {"ops"},
-    {"formatting", "backends", "config", "tensor"},
+    {"formatting", "backends", "config", "tensor", "accelerator", "cuda", "jit"},
     {"nn", "optim", "data", "serialization"},
-    {"compiler", "models", "train", "cli", "__main__"},
+    {"utils", "compiler", "models", "train", "cli", "__main__"},
 ]
 FLOOR_OF = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 MAY_USE_CORE = ("ops/", "optim/", "compiler/", "backends.py", "config.py")

@@ -1,12 +1,16 @@
 """Rushlight: a small CPU engine with the module system of ``torch.nn``."""
 
 # "as" marks what this package exports, for type checkers.
+from rushlight import accelerator as accelerator
 from rushlight import autograd as autograd
 from rushlight import backends as backends
+from rushlight import cuda as cuda
 from rushlight import data as data
+from rushlight import jit as jit
 from rushlight import nn as nn
 from rushlight import ops as ops
 from rushlight import optim as optim
+from rushlight import utils as utils
 from rushlight.autograd import enable_grad as enable_grad
 from rushlight.autograd import inference_mode as inference_mode
 from rushlight.autograd import is_grad_enabled as is_grad_enabled

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rushlight import _core
 
-__all__ = ["winograd"]
+__all__ = ["cudnn", "mps", "winograd"]
 
 
 class _Winograd:
@@ -51,3 +51,20 @@ class _Winograd:
 
 
 winograd = _Winograd()
+
+
+class _Absent:
+    """A library of PyTorch's that is not here: scripts may ask for it and set its switches."""
+
+    enabled = False
+    benchmark = False
+    deterministic = True
+    allow_tf32 = False
+
+    @staticmethod
+    def is_available() -> bool:
+        """Return False."""
+        return False
+
+
+cudnn, mps = _Absent(), _Absent()

@@ -10,14 +10,14 @@ from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.broadcast import broadcasts, sum_to
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import NUMBERS, Operand, Scalar, array_of, quiet, refuse, wrap_dim
+from rushlight.ops._common import NUMBERS, Scalar, array_of, quiet, refuse, wrap_dim
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = [
-    "gather", "index_select", "masked_fill", "masked_fill_", "masked_select", "nonzero", "scatter",
-    "scatter_", "take", "tril", "triu",
+    "index_select", "masked_fill", "masked_fill_", "masked_select", "nonzero",
+    "take",
 ]  # fmt: skip
 
 _BASIC = (int, slice, type(None), type(Ellipsis), np.integer)
@@ -162,54 +162,6 @@ class SetItem(Primitive):
         return to_target, to_value, None
 
 
-def _along(index: Array, dim: int) -> tuple[Array, ...]:
-    """Return the key that picks by `index` along `dim` and straight through elsewhere."""
-    grid = list(np.ogrid[tuple(slice(extent) for extent in index.shape)])
-    if grid:
-        grid[dim] = index
-    return tuple(grid)
-
-
-class Gather(Primitive):
-    def forward(self, a: Tensor, dim: int, index: Tensor) -> Array:
-        self._shape, self._dim = a._array.shape, dim
-        self.save(index)
-        return np.asarray(a._array[_along(index._array, dim)])
-
-    def backward(self, grad: Array) -> tuple[Array, None, None]:
-        full = np.zeros(self._shape, grad.dtype)
-        np.add.at(full, _along(self.saved[0], self._dim), grad)
-        return full, None, None
-
-
-class Scatter(Primitive):
-    """Write a number, or the start of a tensor, to where an index along `dim` points."""
-
-    def forward(self, a: Tensor, dim: int, index: Tensor, source: Any) -> Array:
-        result = a._array.copy() if self.out is None else self.out
-        self._dim = dim
-        self.save(index)
-        if isinstance(source, TensorBase):
-            self._source = source._array.shape
-            source = source._array[tuple(slice(extent) for extent in index._array.shape)]
-        with quiet():
-            result[_along(index._array, dim)] = source
-        return result
-
-    def backward(self, grad: Array) -> tuple[Array | None, None, None, Array | None]:
-        need_target, _, _, need_source = self.needs_input_grad
-        (index,) = self.saved
-        key = _along(index, self._dim)
-        to_target, to_source = None, None
-        if need_target:
-            to_target = grad.copy()
-            to_target[key] = 0
-        if need_source:
-            to_source = np.zeros(self._source, grad.dtype)
-            to_source[tuple(slice(extent) for extent in index.shape)] = grad[key]
-        return to_target, None, None, to_source
-
-
 class MaskedFill(Primitive):
     def forward(self, a: Tensor, mask: Tensor, value: Scalar) -> Array:
         self.save(mask)
@@ -220,17 +172,6 @@ class MaskedFill(Primitive):
 
     def backward(self, grad: Array) -> tuple[Array, None, None]:
         return np.where(self.saved[0], grad.dtype.type(0), grad), None, None
-
-
-class Triangle(Primitive):
-    """Keep one triangle of the last two dimensions: `keep` is numpy.tril or numpy.triu."""
-
-    def forward(self, a: Tensor, diagonal: int, keep: Any) -> Array:
-        self._diagonal, self._keep = diagonal, keep
-        return np.asarray(keep(a._array, diagonal))
-
-    def backward(self, grad: Array) -> tuple[Array, None, None]:
-        return np.asarray(self._keep(grad, self._diagonal)), None, None
 
 
 def getitem(input: Tensor, index: Any) -> Tensor:
@@ -263,100 +204,33 @@ def _require_unchanged(node: Primitive) -> None:
     _ = node.saved
 
 
-def _index_array(index: object, operation: str) -> Array:
+def index_array(index: object, operation: str) -> Array:
     array = array_of(index, operation, "index")
     if array.dtype != np.int64:
         raise TypeError(f"{operation}: index must be int64, but got {array.dtype}")
     return array
 
 
-def _check_range(index: Array, extent: int, operation: str) -> None:
+def check_range(index: Array, extent: int, operation: str) -> None:
     if index.size and not (index.min() >= 0 and index.max() < extent):
         bad = index[(index < 0) | (index >= extent)].reshape(-1)[0]
         raise IndexError(f"{operation}: index {bad} is out of range for size {extent}")
 
 
-def _check_along(source: Array, picks: Array, axis: int, operation: str) -> None:
-    """Raise where `picks` does not index `source` along `axis`."""
-    fits = source.ndim == picks.ndim and all(
-        small <= large
-        for at, (small, large) in enumerate(zip(picks.shape, source.shape, strict=True))
-        if at != axis
-    )
-    if not fits:
-        raise ValueError(
-            f"{operation}: index of shape {list(picks.shape)} does not fit input of shape "
-            f"{list(source.shape)} outside dimension {axis}"
-        )
-    _check_range(picks, source.shape[axis] if source.ndim else 1, operation)
-
-
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """Return ``input`` picked along `dim` by `index`, which has as many dimensions.
-
-    Raises
-    ------
-    IndexError, ValueError
-        For an index out of range, or a shape of `index` that does not fit in `input`.
-    """
-    source, picks = array_of(input, "gather"), _index_array(index, "gather")
-    axis = wrap_dim(dim, source.ndim, "gather")
-    _check_along(source, picks, axis, "gather")
-    return Gather.apply(input, axis, index)
-
-
-def _checked_scatter(
-    input: Tensor, dim: int, index: Tensor, src: Operand, operation: str
-) -> tuple[int, Tensor, Operand]:
-    target, picks = array_of(input, operation), _index_array(index, operation)
-    axis = wrap_dim(dim, target.ndim, operation)
-    _check_along(target, picks, axis, operation)
-    if isinstance(src, TensorBase):
-        shape, dtype = src._array.shape, src._array.dtype
-        if len(shape) != picks.ndim or any(np.greater(picks.shape, shape)):
-            raise ValueError(
-                f"{operation}: index of shape {list(picks.shape)} does not fit src of shape "
-                f"{list(shape)}"
-            )
-        if dtype != target.dtype:
-            raise TypeError(f"{operation}: src must be {target.dtype} as input is, but is {dtype}")
-    elif not isinstance(src, NUMBERS):
-        refuse(src, operation, "src", "a Tensor or a number")
-    return axis, index, src
-
-
-def scatter(input: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
-    """Return `input` with `src` written to where the int64 `index` points along `dim`.
-
-    The inverse of :func:`gather`; ``zeros(n, c).scatter(1, labels.unsqueeze(1), 1.0)`` is one-hot.
-
-    Raises
-    ------
-    IndexError, TypeError, ValueError
-        For an index out of range, other types, or shapes that do not fit.
-    """
-    return Scatter.apply(input, *_checked_scatter(input, dim, index, src, "scatter"))
-
-
-def scatter_(input: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
-    """Write `src` to where `index` points along `dim` and return `input`; see :func:`scatter`."""
-    return Scatter.apply_(input, *_checked_scatter(input, dim, index, src, "scatter_"))
-
-
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Return the entries of `input` along `dim` that the 1-d int64 `index` lists, as a copy."""
-    source, picks = array_of(input, "index_select"), _index_array(index, "index_select")
+    source, picks = array_of(input, "index_select"), index_array(index, "index_select")
     axis = wrap_dim(dim, source.ndim, "index_select")
     if picks.ndim != 1:
         raise ValueError(f"index_select: index must be 1-d, but has {picks.ndim} dimensions")
-    _check_range(picks, source.shape[axis], "index_select")
+    check_range(picks, source.shape[axis], "index_select")
     return getitem(input, (slice(None),) * axis + (index,))
 
 
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Return the elements of the flattened `input` that `index` names, in its shape."""
-    picks = _index_array(index, "take")
-    _check_range(picks, array_of(input, "take").size, "take")
+    picks = index_array(index, "take")
+    check_range(picks, array_of(input, "take").size, "take")
     return getitem(input.reshape(-1), index)
 
 
@@ -395,19 +269,3 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 def nonzero(input: Tensor) -> Tensor:
     """Return the indices of the nonzero elements, one row each, as int64."""
     return wrap(np.argwhere(array_of(input, "nonzero")).astype(np.int64))
-
-
-def _triangle(input: Tensor, diagonal: int, keep: Any, name: str) -> Tensor:
-    if array_of(input, name).ndim < 2:
-        raise ValueError(f"{name}: input must have at least 2 dimensions, but has {input.ndim}")
-    return Triangle.apply(input, diagonal, keep)
-
-
-def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Return the lower triangle of the last two dimensions, zeros elsewhere."""
-    return _triangle(input, diagonal, np.tril, "tril")
-
-
-def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Return the upper triangle of the last two dimensions, zeros elsewhere."""
-    return _triangle(input, diagonal, np.triu, "triu")

@@ -222,17 +222,40 @@ class TensorMethods:
     bernoulli_ = ops.bernoulli_
     uniform_ = ops.uniform_
     normal_ = ops.normal_
-    gather = indexing.gather
+    gather = ops.gather
     index_select = indexing.index_select
-    scatter = indexing.scatter
-    scatter_ = indexing.scatter_
+    scatter = ops.scatter
+    scatter_ = ops.scatter_
+    scatter_add = ops.scatter_add
+    scatter_add_ = ops.scatter_add_
+    index_add = ops.index_add
+    index_add_ = ops.index_add_
     take = indexing.take
     masked_fill = indexing.masked_fill
     masked_fill_ = indexing.masked_fill_
     masked_select = indexing.masked_select
     nonzero = indexing.nonzero
-    tril = indexing.tril
-    triu = indexing.triu
+    diag = ops.diag
+    diag_embed = ops.diag_embed
+    diagonal = ops.diagonal
+    trace = ops.trace
+    tril = ops.tril
+    triu = ops.triu
+    repeat_interleave = ops.repeat_interleave
+    argwhere = ops.argwhere
+    bincount = ops.bincount
+    count_nonzero = ops.count_nonzero
+    isin = ops.isin
+    unique = ops.unique
+    tan = ops.tan
+    asin = ops.asin
+    acos = ops.acos
+    atan = ops.atan
+    atan2 = ops.atan2
+    sinh = ops.sinh
+    cosh = ops.cosh
+    expm1 = ops.expm1
+    log10 = ops.log10
 
     def where(self: Any, condition: Tensor, other: Any) -> Tensor:
         """Return this tensor where `condition` is true and `other` elsewhere."""

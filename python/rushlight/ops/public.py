@@ -1,12 +1,16 @@
 """The public names of all families, without the files that hold them."""
 
 from rushlight.ops.activation import *
+from rushlight.ops.combining import *
 from rushlight.ops.compare import *
 from rushlight.ops.compound import *
 from rushlight.ops.conv import *
 from rushlight.ops.conv_transpose import *
 from rushlight.ops.copying import *
+from rushlight.ops.counting import *
 from rushlight.ops.creation import *
+from rushlight.ops.diagonals import *
+from rushlight.ops.einsum import *
 from rushlight.ops.elementwise import *
 from rushlight.ops.embedding import *
 from rushlight.ops.indexing import *
@@ -22,7 +26,9 @@ from rushlight.ops.random import *
 from rushlight.ops.reduction import *
 from rushlight.ops.resample import *
 from rushlight.ops.row_norm import *
+from rushlight.ops.scattering import *
 from rushlight.ops.shape import *
 from rushlight.ops.smooth import *
 from rushlight.ops.sorting import *
+from rushlight.ops.trigonometry import *
 from rushlight.ops.unary import *

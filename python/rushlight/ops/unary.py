@@ -21,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _Floating(Primitive):
+class Floating(Primitive):
     """A function whose result is floating: integers and masks are taken as float32."""
 
     def source(self, a: Tensor) -> Array:
@@ -34,7 +34,7 @@ class _Floating(Primitive):
         return floating(x)
 
 
-class Exp(_Floating):
+class Exp(Floating):
     saves_output = True
 
     def forward(self, a: Tensor) -> Array:
@@ -45,7 +45,7 @@ class Exp(_Floating):
         return grad * self.saved[0]
 
 
-class Log(_Floating):
+class Log(Floating):
     def forward(self, a: Tensor) -> Array:
         self.save(a)
         with quiet():
@@ -56,7 +56,7 @@ class Log(_Floating):
             return grad / self.saved[0]
 
 
-class Log2(_Floating):
+class Log2(Floating):
     def forward(self, a: Tensor) -> Array:
         self.save(a)
         with quiet():
@@ -67,7 +67,7 @@ class Log2(_Floating):
             return grad / (self.saved[0] * np.log(2.0).astype(grad.dtype))
 
 
-class Log1p(_Floating):
+class Log1p(Floating):
     def forward(self, a: Tensor) -> Array:
         self.save(a)
         with quiet():
@@ -78,7 +78,7 @@ class Log1p(_Floating):
             return grad / (self.saved[0] + 1)
 
 
-class Sqrt(_Floating):
+class Sqrt(Floating):
     saves_output = True
 
     def forward(self, a: Tensor) -> Array:
@@ -90,7 +90,7 @@ class Sqrt(_Floating):
             return grad / (2 * self.saved[0])
 
 
-class Rsqrt(_Floating):
+class Rsqrt(Floating):
     saves_output = True
 
     def forward(self, a: Tensor) -> Array:
@@ -103,7 +103,7 @@ class Rsqrt(_Floating):
             return grad * y * y * y * grad.dtype.type(-0.5)
 
 
-class Reciprocal(_Floating):
+class Reciprocal(Floating):
     saves_output = True
 
     def forward(self, a: Tensor) -> Array:
@@ -116,7 +116,7 @@ class Reciprocal(_Floating):
             return -grad * y * y
 
 
-class Sin(_Floating):
+class Sin(Floating):
     def forward(self, a: Tensor) -> Array:
         self.save(a)
         with quiet():
@@ -127,7 +127,7 @@ class Sin(_Floating):
             return grad * np.cos(self.saved[0])
 
 
-class Cos(_Floating):
+class Cos(Floating):
     def forward(self, a: Tensor) -> Array:
         self.save(a)
         with quiet():
@@ -138,7 +138,7 @@ class Cos(_Floating):
             return -grad * np.sin(self.saved[0])
 
 
-class Tanh(_Floating):
+class Tanh(Floating):
     saves_output = True
 
     def forward(self, a: Tensor) -> Array:
@@ -149,7 +149,7 @@ class Tanh(_Floating):
         return grad * (1 - y * y)
 
 
-class Sigmoid(_Floating):
+class Sigmoid(Floating):
     saves_output = True
 
     def forward(self, a: Tensor) -> Array:
