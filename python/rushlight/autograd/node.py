@@ -25,6 +25,26 @@ _Saved: TypeAlias = "tuple[Array | None, Storage | None, int]"
 next_sequence = itertools.count().__next__
 
 
+class AccumulateGrad:
+    """The end of a graph as it is shown: where the gradients of a leaf, `variable`, add up."""
+
+    next_functions: tuple[()] = ()
+
+    def __init__(self, variable: TensorBase) -> None:
+        self.variable = variable
+
+    def name(self) -> str:
+        """Return what PyTorch calls it."""
+        return "AccumulateGrad"
+
+
+def _visible(edge: Edge) -> tuple[Node | AccumulateGrad | None, int]:
+    """Return an edge of the graph as PyTorch shows it."""
+    if isinstance(edge, tuple):
+        return edge
+    return (None if edge is None else AccumulateGrad(edge)), 0
+
+
 class Node:
     """One recorded operation: edges to the makers of its inputs, and what backward needs.
 
@@ -52,9 +72,9 @@ class Node:
         return f"<{self.name()} object at {id(self):#x}>"
 
     @property
-    def next_functions(self) -> tuple[tuple[object, int], ...]:
-        """The nodes of the inputs with their output indices; a leaf stands for itself."""
-        return tuple(edge if isinstance(edge, tuple) else (edge, 0) for edge in self.edges)
+    def next_functions(self) -> tuple[tuple[Node | AccumulateGrad | None, int], ...]:
+        """The nodes of the inputs with their output indices; None where no gradient goes."""
+        return tuple([_visible(edge) for edge in self.edges])
 
     # -- recording --------------------------------------------------------------------------
 
