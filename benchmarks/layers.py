@@ -1,23 +1,21 @@
-"""conv2d forward, layer by layer, beside PyTorch.
+"""conv2d forward, layer by layer, beside PyTorch, ONNX Runtime, OpenVINO and ncnn.
 
-``python -m benchmarks layers [--threads N] [--rounds N]``. float32, weights and inputs from a
-normal distribution. Each library checks its results against its own float64 ones before it is
-timed.
+``python -m benchmarks layers [--threads 1 2] [--peers ...] [--rows ...]``. float32, weights and
+inputs from a normal distribution. Each result is checked against float64 before it is timed.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import importlib
-import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks.turns import Worker, installed, take_turns
+import numpy as np
 
-LIBRARIES = ("rushlight", "torch")
-LARGEST_ERROR = 2e-5  # of the root mean square of the output
+from benchmarks.graph import Graph, Node
+from benchmarks.peers import Runner, adapter
+from benchmarks.question import Question, answer
+from benchmarks.reference import check, conv2d
+from benchmarks.turns import Case, Rows
 
 
 class Layer(NamedTuple):
@@ -30,16 +28,31 @@ class Layer(NamedTuple):
     kernel: int
     stride: int = 1
     groups: int = 1
+    dilation: int = 1
+
+    @property
+    def padding(self) -> int:
+        return self.kernel // 2 * self.dilation
+
+    @property
+    def operations(self) -> float:
+        """Two per multiply-add."""
+        out = (self.size + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) // self.stride
+        taps = self.ic // self.groups * self.kernel**2
+        return 2.0 * self.n * self.oc * taps * (out + 1) ** 2
 
     def __str__(self) -> str:
         kind = "depthwise " if self.groups == self.ic > 1 else ""
-        step = f" s{self.stride}" if self.stride > 1 else ""
+        marks = f" s{self.stride}" if self.stride > 1 else ""
+        marks += f" d{self.dilation}" if self.dilation > 1 else ""
+        marks += f" g{self.groups}" if 1 < self.groups < self.ic else ""
         batch = f", batch {self.n}" if self.n > 1 else ""
         kernel = f"{self.kernel}x{self.kernel}"
-        return f"{kind}{kernel}{step}, {self.ic}->{self.oc}, {self.size}{batch}"
+        return f"{kind}{kernel}{marks}, {self.ic}->{self.oc}, {self.size}{batch}"
 
 
 LAYERS = [
+    # of ResNet, MobileNetV2 and small nets
     Layer(1, 3, 64, 224, 7, 2),
     Layer(1, 64, 64, 56, 3),
     Layer(1, 64, 128, 56, 3, 2),
@@ -54,63 +67,77 @@ LAYERS = [
     Layer(1, 3, 32, 224, 3, 2),
     Layer(16, 10, 10, 32, 3),
     Layer(32, 64, 64, 32, 3),
+    # odd numbers of channels
+    Layer(1, 3, 17, 56, 1),
+    Layer(1, 17, 30, 56, 1),
+    Layer(1, 30, 100, 56, 1),
+    Layer(1, 100, 17, 28, 1),
+    Layer(1, 3, 17, 56, 3),
+    Layer(1, 17, 30, 56, 3),
+    Layer(1, 30, 100, 28, 3),
+    Layer(1, 100, 100, 28, 3),
+    # other windows
+    Layer(1, 32, 64, 28, 5),
+    Layer(1, 64, 64, 28, 5),
+    Layer(1, 64, 64, 28, 3, dilation=2),
+    Layer(1, 256, 256, 28, 3, dilation=4),
+    Layer(1, 128, 128, 56, 3, groups=32),
+    Layer(1, 256, 256, 28, 3, 2, groups=32),
+    Layer(1, 240, 240, 28, 5, groups=240),
+    Layer(1, 256, 512, 56, 1, 2),
+    # batches
+    Layer(8, 64, 64, 56, 3),
+    Layer(8, 128, 128, 28, 3, 2),
+    Layer(8, 256, 64, 56, 1),
+    Layer(8, 144, 144, 28, 3, groups=144),
+    Layer(8, 3, 16, 32, 3),
+    Layer(32, 16, 16, 32, 3),
+    Layer(32, 32, 32, 16, 3),
+    Layer(32, 16, 32, 32, 3, 2),
+    Layer(32, 128, 256, 14, 1),
 ]
+BY_NAME = {str(layer): layer for layer in LAYERS}
 
 
-def _checked(engine: Any, conv: Callable[..., Any], x: Any, w: Any, name: str) -> None:
-    narrow, wide = conv(x, w).double(), conv(x.double(), w.double())
-    error = float(((narrow - wide).abs().max() / (wide * wide).mean().sqrt()).item())
-    if not error <= LARGEST_ERROR:
-        raise RuntimeError(f"{engine.__name__}, {name}: error {error:.1e} of the output's rms")
+def _runner(peer: Any, layer: Layer, x: Any, weight: Any) -> Runner:
+    settings = {
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "dilation": layer.dilation,
+        "groups": layer.groups,
+    }
+    if hasattr(peer, "network"):
+        node = Node("y", "conv2d", ["x"], settings, {"weight": weight})
+        return peer.network(Graph([node]), x)  # type: ignore[no-any-return]
+    net = peer.nn.Conv2d(layer.ic, layer.oc, layer.kernel, bias=False, **settings)
+    net.load_state_dict({"weight": peer.engine.tensor(weight)})
+    return peer.module(net, x)  # type: ignore[no-any-return]
 
 
-def prepare(library: str, threads: int) -> dict[str, Callable[[], Any]]:
-    """Return the cases; the two libraries share every name that is used here."""
-    engine = importlib.import_module(library)
-    functional = importlib.import_module(f"{library}.nn.functional")
-    engine.set_num_threads(threads)
-    engine.manual_seed(0)
-    engine.set_grad_enabled(False)
-    cases: dict[str, Callable[[], Any]] = {}
-    for layer in LAYERS:
-        x = engine.randn(layer.n, layer.ic, layer.size, layer.size)
-        w = engine.randn(layer.oc, layer.ic // layer.groups, layer.kernel, layer.kernel)
-        conv = functools.partial(
-            functional.conv2d,
-            stride=layer.stride,
-            padding=layer.kernel // 2,
-            groups=layer.groups,
-        )
-        _checked(engine, conv, x, w, str(layer))
-        cases[str(layer)] = functools.partial(conv, x, w)
-    return cases
+def _case(peer: Any, layer: Layer) -> Case:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((layer.n, layer.ic, layer.size, layer.size), np.float32)
+    shape = (layer.oc, layer.ic // layer.groups, layer.kernel, layer.kernel)
+    weight = rng.standard_normal(shape, np.float32)
+    runner = _runner(peer, layer, x, weight)
+    expected = conv2d(x, weight, layer.stride, layer.padding, layer.dilation, layer.groups)
+    check(runner.array(runner.run()), expected)
+    return runner.run
+
+
+def prepare(library: str, threads: int) -> Rows:
+    """Return the rows; each builds its layer in this library."""
+    peer = adapter(library, threads)
+    return {name: functools.partial(_case, peer, layer) for name, layer in BY_NAME.items()}
+
+
+QUESTION = Question(
+    "layers",
+    "conv2d forward, float32, layer by layer",
+    operations=lambda name: BY_NAME[name].operations,
+)
 
 
 def main(arguments: list[str]) -> None:
-    """Print a row per layer: the best of the rounds' medians, and their ratio."""
-    parser = argparse.ArgumentParser(prog="benchmarks layers", description=__doc__)
-    parser.add_argument("--threads", type=int, default=1, help="threads of each library (1)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each library (5)")
-    options = parser.parse_args(arguments)
-    present, missing = installed(LIBRARIES)
-    workers = [Worker("layers", library, options.threads) for library in present]
-    found = take_turns(workers, options.rounds)
-    for worker in workers:
-        worker.__exit__(None, None, None)
-    print(f"best of {options.rounds} medians, in ms, threads {options.threads} (worst in brackets)")
-    print(f"{'':<32}" + "".join(f"{name:>20}" for name in present) + f"{'ratio':>8}")
-    ratios = []
-    for case, times in found.items():
-        cells = "".join(
-            f"{1e3 * min(times[name]):>11.3f} {f'({1e3 * max(times[name]):.3f})':>8}"
-            for name in present
-        )
-        if "torch" in present:
-            ratios.append(min(times["torch"]) / min(times["rushlight"]))
-            cells += f"{ratios[-1]:>8.2f}"
-        print(f"{case:<32}{cells}")
-    if ratios:
-        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        print(f"geometric mean of torch / rushlight: {mean:.2f} (above 1: rushlight is faster)")
-    if missing:
-        print(f"not installed: {', '.join(missing)}")
+    """Print the table."""
+    answer(QUESTION, arguments)

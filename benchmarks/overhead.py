@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.turns import Worker, installed, take_turns
-
-LIBRARIES = ("rushlight", "torch")
+from benchmarks.question import Question, answer
+from benchmarks.turns import Rows
 
 
 def _resnet_sized(nn: Any) -> Any:
@@ -38,8 +36,8 @@ def _resnet_sized(nn: Any) -> Any:
     return nn.ModuleDict({**stem, **head, **layers})
 
 
-def prepare(library: str, threads: int) -> dict[str, Callable[[], Any]]:
-    """Return the cases; the two libraries share every name that is used here."""
+def prepare(library: str, threads: int) -> Rows:
+    """Return the rows; the two libraries share every name that is used here."""
     engine = importlib.import_module(library)
     nn = importlib.import_module(f"{library}.nn")
     engine.set_num_threads(threads)
@@ -58,7 +56,7 @@ def prepare(library: str, threads: int) -> dict[str, Callable[[], Any]]:
         with engine.enable_grad():
             engine.relu(leaf).sum().backward()
 
-    return {
+    cases: dict[str, Callable[[], Any]] = {
         "nn.ReLU()(x), 16": lambda: relu(flat),
         "Linear(16, 16), 1 row": lambda: linear(row),
         "Conv2d(4, 4, 3), 8x8": lambda: conv(image),
@@ -69,25 +67,15 @@ def prepare(library: str, threads: int) -> dict[str, Callable[[], Any]]:
         "list(parameters())": lambda: list(tree.parameters()),
         "state_dict()": tree.state_dict,
     }
+    # Built at once: a case costs nothing to keep.
+    return {name: lambda case=case: case for name, case in cases.items()}
+
+
+QUESTION = Question(
+    "overhead", "calls with next to nothing to compute", ("rushlight", "torch"), unit="us"
+)
 
 
 def main(arguments: list[str]) -> None:
-    """Print a row per case: medians over the rounds, in microseconds, and their ratio."""
-    parser = argparse.ArgumentParser(prog="benchmarks overhead", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each library (default 7)")
-    rounds = parser.parse_args(arguments).rounds
-    present, missing = installed(LIBRARIES)
-    workers = [Worker("overhead", library, 1) for library in present]
-    found = take_turns(workers, rounds)
-    for worker in workers:
-        worker.__exit__(None, None, None)
-    print("best of the rounds' medians, in us, 1 thread (worst in brackets)")
-    print(f"{'':<30}" + "".join(f"{name:>22}" for name in present) + f"{'ratio':>8}")
-    for case, by_library in found.items():
-        best = {name: 1e6 * min(times) for name, times in by_library.items()}
-        worst = {name: 1e6 * max(times) for name, times in by_library.items()}
-        cells = "".join(f"{best[name]:>13.2f} {f'({worst[name]:.2f})':>8}" for name in present)
-        ratio = f"{best['rushlight'] / best['torch']:>8.2f}" if "torch" in best else ""
-        print(f"{case:<30}{cells}{ratio}")
-    if missing:
-        print(f"not installed: {', '.join(missing)}")
+    """Print the table."""
+    answer(QUESTION, arguments)

@@ -1,61 +1,84 @@
 """Several libraries, each in a process of its own, taking turns.
 
 Inside one process the spinning threads of one runtime slow the next. So a parent starts a worker
-per library and tells them one by one which case to time, round after round: what slows the machine
-for a while slows them all.
+per library and, row by row, tells them in turn to time it, round after round: what slows the
+machine for a while slows them all.
 
-A question is a module of this package with ``prepare(library, threads)``, which returns the cases
-by name, as functions without arguments.
+A question is a module of this package with ``prepare(library, threads)``, which returns the rows
+in their order: by name, a function that builds the row's case. A case is a function without
+arguments: the call that is timed. Building raises `Skip` where the library cannot answer the row,
+and `Wrong` where its result fails the check, which comes before any timing.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from benchmarks.timer import seconds_per_call
 
-__all__ = ["Worker", "installed", "take_turns"]
+__all__ = ["Case", "Row", "Rows", "Skip", "Worker", "Wrong", "take_turns"]
 
 ROOT = Path(__file__).resolve().parent.parent
+PAUSE = 0.03  # seconds between two turns, until the threads of the last one sleep
+
+Case = Callable[[], Any]
+Rows = dict[str, Callable[[], Case]]
 
 
-def installed(libraries: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Return which libraries are there and which are missing."""
-    present = [name for name in libraries if importlib.util.find_spec(name) is not None]
-    return present, [name for name in libraries if name not in present]
+class Skip(Exception):
+    """The library has no answer to this row; the text says why."""
+
+
+class Wrong(Exception):
+    """The library's result is wrong; the text says by how much."""
+
+
+class Row:
+    """What came of one row: seconds of each round by library, and why a library has none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.seconds: dict[str, list[float]] = {}
+        self.absent: dict[str, str] = {}
+
+    def best(self, library: str) -> float | None:
+        """Return the best round's median, in seconds."""
+        return min(self.seconds[library]) if library in self.seconds else None
 
 
 class Worker:
-    """A process that times the cases of one library when it is told to."""
+    """A process that builds and times the rows of one library when it is told to."""
 
     def __init__(self, question: str, library: str, threads: int) -> None:
         command = [sys.executable, "-m", "benchmarks.turns", question, library, str(threads)]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.name = library
-        self.cases: list[str] = self._read()
+        self.library = library
+        self.rows: list[str] = self._read()
 
     def _read(self) -> Any:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the worker of {self.name} ended: see the error above")
+            raise RuntimeError(f"the worker of {self.library} ended: see the error above")
         return json.loads(line)
 
-    def seconds(self, case: str) -> float:
-        """Return the median time of a call of `case` in this turn."""
+    def ask(self, order: str, row: str, value: float = 0.0) -> Any:
+        """Send an order (build, time or drop), and return the answer."""
         assert self._process.stdin is not None
-        print(case, file=self._process.stdin, flush=True)
-        return float(self._read())
+        print(json.dumps([order, row, value]), file=self._process.stdin, flush=True)
+        return self._read()
 
     def __enter__(self) -> Worker:
         return self
@@ -71,25 +94,72 @@ class Worker:
         self._process.wait()
 
 
-def take_turns(workers: list[Worker], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Return, by case and library, the median of each round; the first round warms up."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for turn in range(rounds + 1):
-        for case in workers[0].cases:
+def take_turns(
+    question: str,
+    libraries: Iterable[str],
+    threads: int,
+    rounds: int,
+    budget: float,
+    wanted: Callable[[str], bool] = lambda row: True,
+) -> Iterator[Row]:
+    """Yield row after row: each library's median of each round; a first round warms up.
+
+    A row is built just before it is timed and dropped after it, so that no library holds the
+    memory of the whole table.
+    """
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(question, name, threads)) for name in libraries]
+        names = dict.fromkeys(name for worker in workers for name in worker.rows if wanted(name))
+        for name in names:
+            row = Row(name)
+            ready = []
             for worker in workers:
-                seconds = worker.seconds(case)
-                if turn:
-                    found.setdefault(case, {}).setdefault(worker.name, []).append(seconds)
-                time.sleep(0.01)
-    return found
+                reason = worker.ask("build", name)
+                if reason is None:
+                    ready.append(worker)
+                else:
+                    row.absent[worker.library] = reason
+            for turn in range(rounds + 1):
+                for worker in ready:
+                    seconds = worker.ask("time", name, budget if turn else budget / 4)
+                    if turn:
+                        row.seconds.setdefault(worker.library, []).append(seconds)
+                    time.sleep(PAUSE)
+            for worker in ready:
+                worker.ask("drop", name)
+            yield row
+
+
+def _build(rows: Rows, name: str, cases: dict[str, Case]) -> str | None:
+    if name not in rows:
+        return "no such row"
+    try:
+        cases[name] = rows[name]()
+    except Skip as error:
+        return str(error)
+    except Wrong as error:
+        return f"wrong: {error}"
+    return None
 
 
 def _serve(question: str, library: str, threads: int) -> None:
-    cases = importlib.import_module(f"benchmarks.{question}").prepare(library, threads)
-    print(json.dumps(list(cases)), flush=True)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not look like an answer
+    rows: Rows = importlib.import_module(f"benchmarks.{question}").prepare(library, threads)
+    cases: dict[str, Case] = {}
+    answer: Any = list(rows)
+    print(json.dumps(answer), file=answers, flush=True)
     for line in sys.stdin:
-        print(json.dumps(seconds_per_call(cases[line.rstrip("\n")])), flush=True)
+        order, name, value = json.loads(line)
+        if order == "build":
+            answer = _build(rows, name, cases)
+        elif order == "time":
+            answer = seconds_per_call(cases[name], value)
+        else:
+            answer = cases.pop(name, None) and None
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    # As the module that the questions import: their Skip must be the Skip that is caught here.
+    importlib.import_module("benchmarks.turns")._serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,25 @@
+"""Rushlight, eager, without recording for backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rushlight
+from benchmarks.peers import Runner
+from rushlight import nn
+
+engine = rushlight
+__all__ = ["engine", "module", "nn", "start"]
+
+
+def start(threads: int) -> None:
+    rushlight.set_num_threads(threads)
+    rushlight.manual_seed(0)
+    rushlight.set_grad_enabled(False)
+
+
+def module(net: Any, x: Any) -> Runner:
+    """Return the module's call in evaluation mode."""
+    net.eval()
+    source = rushlight.tensor(x)
+    return Runner(lambda: net(source), lambda result: result.numpy())
