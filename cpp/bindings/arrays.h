@@ -73,6 +73,7 @@ class Array {
   Dims dims() const { return Dims(proxy_->dimensions, proxy_->dimensions + proxy_->nd); }
   std::string shape_text() const;
   const char* name() const { return name_; }
+  bool is_copy() const { return static_cast<bool>(copy_); }
 
   // Null for an absent optional argument.
   template <class T>

@@ -5,6 +5,7 @@
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
 #include "bindings/families.h"
+#include "runtime/weight_cache.h"
 
 namespace rushlight::bindings {
 namespace {
@@ -67,7 +68,10 @@ void bind_config(py::module_& m) {
   m.def("get_num_threads", &runtime::num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("pool_stats", &pool_stats);
-  m.def("empty_cache", &runtime::pool_empty_cache);
+  m.def("empty_cache", [] {
+    runtime::empty_weight_caches();
+    runtime::pool_empty_cache();
+  });
   m.def("build_info", &build_info);
   m.def("empty", &empty, py::arg("shape"), py::arg("dtype"));
 }

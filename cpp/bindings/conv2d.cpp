@@ -7,6 +7,7 @@
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
 #include "bindings/families.h"
+#include "bindings/prepared.h"
 #include "bindings/windows.h"
 #include "runtime/environment.h"
 
@@ -130,25 +131,27 @@ int64_t work_of_conv2d(const Conv2dShape& s) {
   return work_of({s.n, s.oc, s.oh, s.ow, s.ic / s.groups, s.kh, s.kw});
 }
 
-py::object conv2d(py::handle src_object, py::handle weight_object, py::handle bias_object,
-                  py::handle stride, py::handle padding, py::handle dilation, py::handle groups) {
+py::object conv2d(py::handle src_object, py::handle weight_object, py::handle bias,
+                  py::handle stride, py::handle padding, py::handle dilation, py::handle groups,
+                  WeightCacheObject* cache, int64_t version, py::handle scale, py::handle residual,
+                  py::handle clamp) {
   const char* op = "conv2d";
   const Array src(op, "src", src_object);
   const Array weight(op, "weight", weight_object);
-  const Array bias = Array::optional(op, "bias", bias_object);
   check_same_dtype(op, src, weight);
-  check_same_dtype(op, src, bias);
-  const Conv2dShape shape =
+  const Conv2dShape s =
       checked_shape(op, src, weight, Settings(op, stride, padding, dilation, groups));
-  check_shape(op, bias, {shape.oc}, "as weight has output channels");
-  Result dst(op, src.dtype(), {shape.n, shape.oc, shape.oh, shape.ow});
+  const EpilogueArguments epilogue(op, src, s.oc, {s.n, s.oc, s.oh, s.ow}, bias, scale, residual,
+                                   clamp);
+  Result dst(op, src.dtype(), {s.n, s.oc, s.oh, s.ow});
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
-    check_algorithm<T>(op, shape);
+    check_algorithm<T>(op, s);
     const auto& kernels = *runtime::kernels<T>().conv2d;
-    KernelScope scope(work_of_conv2d(shape));
-    const Run& run = scope.with_workspace(op, kernels.forward_workspace(shape, scope.slots()));
-    kernels.forward(run, shape, src.data<T>(), weight.data<T>(), bias.data<T>(), dst.data<T>());
+    CachedWeight cached(cache, version, weight_object, weight,
+                        {&kernels, kernels.prepared(s), {s.oc, s.ic, s.kh, s.kw, s.groups}});
+    run_forward(op, kernels, s, work_of_conv2d(s), src.data<T>(), weight.data<T>(), cached,
+                epilogue.get<T>(), dst.data<T>());
   });
   return dst.release();
 }
@@ -210,7 +213,9 @@ void bind_conv2d(py::module_& m) {
   m.def("get_winograd", [] { return winograd_enabled.load(); });
   m.def("set_winograd", [](bool enabled) { winograd_enabled = enabled; }, py::arg("enabled"));
   m.def("conv2d", &conv2d, py::arg("src"), py::arg("weight"), py::arg("bias"), py::arg("stride"),
-        py::arg("padding"), py::arg("dilation"), py::arg("groups"));
+        py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("cache") = nullptr,
+        py::arg("version") = 0, py::arg("scale") = py::none(), py::arg("residual") = py::none(),
+        py::arg("clamp") = py::none());
   m.def("conv2d_backward", &conv2d_backward, py::arg("src"), py::arg("weight"), py::arg("diff_dst"),
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
         py::arg("need_src"), py::arg("need_weight"), py::arg("need_bias"));

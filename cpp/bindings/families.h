@@ -14,5 +14,6 @@ void bind_matmul(pybind11::module_& m);
 void bind_optim(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);
 void bind_relu(pybind11::module_& m);
+void bind_weight_cache(pybind11::module_& m);
 
 }  // namespace rushlight::bindings

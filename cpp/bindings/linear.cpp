@@ -1,6 +1,7 @@
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
 #include "bindings/families.h"
+#include "bindings/prepared.h"
 
 namespace rushlight::bindings {
 namespace {
@@ -32,22 +33,24 @@ int64_t work_of_linear(const LinearShape& s) {
   return work_of({s.rows, s.ic, s.oc});
 }
 
-py::object linear(py::handle src_object, py::handle weight_object, py::handle bias_object) {
+py::object linear(py::handle src_object, py::handle weight_object, py::handle bias,
+                  WeightCacheObject* cache, int64_t version, py::handle scale, py::handle residual,
+                  py::handle clamp) {
   const char* op = "linear";
   const Array src(op, "src", src_object);
   const Array weight(op, "weight", weight_object);
-  const Array bias = Array::optional(op, "bias", bias_object);
   check_same_dtype(op, src, weight);
-  check_same_dtype(op, src, bias);
-  const LinearShape shape = checked_shape(op, src, weight);
-  check_shape(op, bias, {shape.oc}, "as weight has output features");
-  Result dst(op, src.dtype(), dst_dims(src, shape));
+  const LinearShape s = checked_shape(op, src, weight);
+  const Dims dims = dst_dims(src, s);
+  const EpilogueArguments epilogue(op, src, s.oc, dims, bias, scale, residual, clamp);
+  Result dst(op, src.dtype(), dims);
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto& kernels = *runtime::kernels<T>().linear;
-    KernelScope scope(work_of_linear(shape));
-    const Run& run = scope.with_workspace(op, kernels.forward_workspace(shape, scope.slots()));
-    kernels.forward(run, shape, src.data<T>(), weight.data<T>(), bias.data<T>(), dst.data<T>());
+    CachedWeight cached(cache, version, weight_object, weight,
+                        {&kernels, kernels.prepared(s), {s.oc, s.ic}});
+    run_forward(op, kernels, s, work_of_linear(s), src.data<T>(), weight.data<T>(), cached,
+                epilogue.get<T>(), dst.data<T>());
   });
   return dst.release();
 }
@@ -84,7 +87,9 @@ py::tuple linear_backward(py::handle src_object, py::handle weight_object,
 }  // namespace
 
 void bind_linear(py::module_& m) {
-  m.def("linear", &linear, py::arg("src"), py::arg("weight"), py::arg("bias"));
+  m.def("linear", &linear, py::arg("src"), py::arg("weight"), py::arg("bias"),
+        py::arg("cache") = nullptr, py::arg("version") = 0, py::arg("scale") = py::none(),
+        py::arg("residual") = py::none(), py::arg("clamp") = py::none());
   m.def("linear_backward", &linear_backward, py::arg("src"), py::arg("weight"), py::arg("diff_dst"),
         py::arg("need_src"), py::arg("need_weight"), py::arg("need_bias"));
 }

@@ -4,6 +4,7 @@
 #include "runtime/buffer_pool.h"
 #include "runtime/dispatch.h"
 #include "runtime/thread_pool.h"
+#include "runtime/weight_cache.h"
 
 PYBIND11_MODULE(_core, m) {
   namespace bindings = rushlight::bindings;
@@ -13,6 +14,8 @@ PYBIND11_MODULE(_core, m) {
   runtime::choose_isa_at_import();
   runtime::configure_threads_at_import();
   runtime::configure_pool_at_import();
+  runtime::configure_weight_cache_at_import();
+  bindings::bind_weight_cache(m);  // first: others take what it defines
   bindings::bind_batch_norm(m);
   bindings::bind_config(m);
   bindings::bind_conv2d(m);

@@ -18,20 +18,16 @@ struct ForwardBase {
   const Sizes z;
   const T* src;
   const T* weight;
-  const T* bias;
+  Epilogue<T> epilogue;
   T* dst;
 
   MatrixPacker<T> a(int64_t group) const { return {weight + group * z.oc * z.taps, z.taps, 1}; }
   int64_t a_index(int64_t group) const { return group; }
   const T* channels(int64_t group) const { return src + group * z.ic * z.src_plane; }
   Output<T> out(int64_t group) const {
-    const T* shift = bias == nullptr ? nullptr : bias + group * z.oc;
-    return {dst + group * z.oc * z.dst_plane,
-            z.dst_plane,
-            false,
-            {shift, nullptr},
-            z.dst_plane,
-            s.oc * z.dst_plane};
+    const int64_t elements = group * z.oc * z.dst_plane;
+    return {dst + elements, z.dst_plane,       false, epilogue.at(group * z.oc, elements),
+            z.dst_plane,    s.oc * z.dst_plane};
   }
 };
 
@@ -57,37 +53,66 @@ bool conv2d_accepts(const Conv2dShape& s, ConvAlgorithm algorithm) {
 }
 
 template <class T>
-int64_t conv2d_forward_workspace(const Conv2dShape& s, int slots) {
+PreparedWeight conv2d_prepared(const Conv2dShape& s) {
+  const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
+  const auto layout = static_cast<int64_t>(algorithm);
+  if (algorithm == ConvAlgorithm::depthwise) return {0, layout};
+  const Sizes z(s);
+  int64_t size = packed_a_size(z.oc, z.taps);
+  if (const int tile = winograd_tile(algorithm)) {
+    size = winograd_weights(winograd_problem<T>(s, Direction::forward), tile);
+  }
+  return {s.groups * size * int64_t{sizeof(T)}, layout};
+}
+
+template <class T>
+void conv2d_prepare(const Run& run, const Conv2dShape& s, const T* weight, T* to) {
+  const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
+  if (const int tile = winograd_tile(algorithm)) {
+    WinogradProblem<T> p = winograd_problem<T>(s, Direction::forward);
+    for (int64_t group = 0; group < s.groups; ++group) {
+      p.weight = weight + group * p.ic * p.oc * 9;
+      winograd_prepare(run, p, tile, to + group * winograd_weights(p, tile));
+    }
+    return;
+  }
+  const PointwiseForward<T> operands{{s, Sizes(s), nullptr, weight, {}, nullptr}};
+  pack_operands<T>(run, forward_gemm(s), operands, to, nullptr);
+}
+
+template <class T>
+int64_t conv2d_forward_workspace(const Conv2dShape& s, bool is_prepared, int slots) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
   if (algorithm == ConvAlgorithm::depthwise) return depthwise_workspace<T>(s, slots);
   if (const int tile = winograd_tile(algorithm)) {
-    return winograd_workspace(winograd_problem<T>(s, Direction::forward), tile, slots);
+    return winograd_workspace(winograd_problem<T>(s, Direction::forward), tile, is_prepared, slots);
   }
-  return gemm_workspace<T>(forward_gemm(s), slots);
+  return gemm_workspace<T>(forward_gemm(s), slots, is_prepared);
 }
 
 template <class T>
 void conv2d_forward(const Run& run, const Conv2dShape& s, const T* src, const T* weight,
-                    const T* bias, T* dst) {
+                    const T* prepared, const Epilogue<T>& epilogue, T* dst) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
   if (algorithm == ConvAlgorithm::depthwise) {
-    return depthwise_forward(run, s, src, weight, bias, dst);
+    return depthwise_forward(run, s, src, weight, epilogue, dst);
   }
   if (const int tile = winograd_tile(algorithm)) {
-    return winograd_groups(run, s, Direction::forward, tile, src, weight, bias, dst);
+    return winograd_groups(run, s, Direction::forward, tile, src, weight, prepared, epilogue, dst);
   }
-  const ForwardBase<T> base{s, Sizes(s), src, weight, bias, dst};
+  const ForwardBase<T> base{s, Sizes(s), src, weight, epilogue, dst};
   if (base.z.pointwise) {
-    gemm<T>(run, forward_gemm(s), PointwiseForward<T>{base});
+    gemm<T>(run, forward_gemm(s), PointwiseForward<T>{base}, {prepared, nullptr});
   } else {
-    gemm<T>(run, forward_gemm(s), Im2colForward<T>{base});
+    gemm<T>(run, forward_gemm(s), Im2colForward<T>{base}, {prepared, nullptr});
   }
 }
 
 }  // namespace
 
-RUSHLIGHT_DEFINE_FAMILY(Conv2dKernels, conv2d, conv2d_accepts, conv2d_forward_workspace<T>,
-                        conv2d_forward<T>, conv2d_backward_src_workspace<T>, conv2d_backward_src<T>,
+RUSHLIGHT_DEFINE_FAMILY(Conv2dKernels, conv2d, conv2d_accepts, conv2d_prepared<T>,
+                        conv2d_prepare<T>, conv2d_forward_workspace<T>, conv2d_forward<T>,
+                        conv2d_backward_src_workspace<T>, conv2d_backward_src<T>,
                         conv2d_backward_weight_workspace<T>, conv2d_backward_weight<T>,
                         conv2d_backward_bias<T>)
 

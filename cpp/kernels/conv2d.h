@@ -2,7 +2,9 @@
 
 #include <stdint.h>
 
+#include "kernels/epilogue.h"
 #include "kernels/parallel.h"
+#include "kernels/prepared_weight.h"
 
 namespace rushlight {
 
@@ -25,9 +27,13 @@ struct Conv2dShape {
 template <class T>
 struct Conv2dKernels {
   bool (*accepts)(const Conv2dShape& shape, ConvAlgorithm algorithm);  // forward
-  int64_t (*forward_workspace)(const Conv2dShape& shape, int slots);   // bytes
+  // What forward reads in place of the weight where it was prepared before the call.
+  PreparedWeight (*prepared)(const Conv2dShape& shape);
+  void (*prepare)(const Run& run, const Conv2dShape& shape, const T* weight, T* to);
+  int64_t (*forward_workspace)(const Conv2dShape& shape, bool is_prepared, int slots);  // bytes
+  // `prepared` is null where the weight was not prepared.
   void (*forward)(const Run& run, const Conv2dShape& shape, const T* src, const T* weight,
-                  const T* bias, T* dst);
+                  const T* prepared, const Epilogue<T>& epilogue, T* dst);
   int64_t (*backward_src_workspace)(const Conv2dShape& shape, int slots);  // bytes
   void (*backward_src)(const Run& run, const Conv2dShape& shape, const T* weight, const T* diff_dst,
                        T* diff_src);

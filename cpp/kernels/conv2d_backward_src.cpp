@@ -82,7 +82,7 @@ int64_t conv2d_backward_src_workspace(const Conv2dShape& s, int slots) {
     return depthwise_backward_src_workspace<T>(s, slots);
   }
   if (const int tile = winograd_tile(algorithm)) {
-    return winograd_workspace(winograd_problem<T>(s, Direction::backward_src), tile, slots);
+    return winograd_workspace(winograd_problem<T>(s, Direction::backward_src), tile, false, slots);
   }
   const Sizes z(s);
   if (z.pointwise) return gemm_workspace<T>(pointwise_backward_gemm(s), slots);
@@ -101,9 +101,9 @@ void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, 
     return depthwise_backward_src(run, s, weight, diff_dst, diff_src);
   }
   if (const int tile = winograd_tile(algorithm)) {
-    const T* no_bias = nullptr;
-    return winograd_groups(run, s, Direction::backward_src, tile, diff_dst, weight, no_bias,
-                           diff_src);
+    const T* not_prepared = nullptr;
+    return winograd_groups(run, s, Direction::backward_src, tile, diff_dst, weight, not_prepared,
+                           Epilogue<T>{}, diff_src);
   }
   const Sizes z(s);
   if (z.pointwise) {

@@ -10,6 +10,7 @@
 
 #include "kernels/conv2d.h"
 #include "kernels/conv2d_window.h"
+#include "kernels/epilogue.h"
 #include "kernels/integers.h"
 #include "kernels/packers.h"
 #include "kernels/parallel.h"
@@ -71,11 +72,11 @@ struct TapList {
   T weight[kMostTaps];
 };
 
-// One row of outputs: to[x] = start + sum of weight * from[offset + x]; adds to what stands in `to`
-// instead of `start` if `add` is set.
+// One row of outputs: to[x] = sum of weight * from[offset + x], on top of what stands in `to` if
+// `add` is set, and then through `epilogue` if that is not null.
 template <int TAPS, class T>
-RUSHLIGHT_INLINE void add_taps(const TapList<T>& taps, const T* from, T start, bool add,
-                               int64_t count, T* to) {
+RUSHLIGHT_INLINE void add_taps(const TapList<T>& taps, const T* from, bool add,
+                               const Epilogue<T>* epilogue, int64_t count, T* to) {
   using V = Native<T>;
   V weight[TAPS];
 #pragma GCC unroll 9
@@ -83,11 +84,18 @@ RUSHLIGHT_INLINE void add_taps(const TapList<T>& taps, const T* from, T start, b
   for (int64_t x = 0; x < count; x += V::lanes) {
     const int64_t left = count - x;
     const bool full = left >= V::lanes;
-    V acc = V::broadcast(start);
+    V acc = V::zero();
     if (add) acc = full ? V::load(to + x) : V::load_partial(to + x, left);
 #pragma GCC unroll 9
     for (int t = 0; t < TAPS; ++t) {
       acc = fma(weight[t], V::load(from + taps.offset[t] + x), acc);
+    }
+    if (epilogue != nullptr) {
+      acc = scale_and_shift(acc, *epilogue);
+      if (const T* residual = epilogue->residual) {
+        acc += full ? V::load(residual + x) : V::load_partial(residual + x, left);
+      }
+      acc = activate(acc, *epilogue);
     }
     if (full) {
       acc.store(to + x);
@@ -98,11 +106,12 @@ RUSHLIGHT_INLINE void add_taps(const TapList<T>& taps, const T* from, T start, b
 }
 
 template <class T>
-void add_tap_row(const TapList<T>& taps, const T* from, T start, bool add, int64_t count, T* to) {
+void add_tap_row(const TapList<T>& taps, const T* from, bool add, const Epilogue<T>* epilogue,
+                 int64_t count, T* to) {
   switch (taps.count) {
 #define RUSHLIGHT_TAPS(n) \
   case n:                 \
-    return add_taps<n>(taps, from, start, add, count, to);
+    return add_taps<n>(taps, from, add, epilogue, count, to);
     RUSHLIGHT_TAPS(0)
     RUSHLIGHT_TAPS(1)
     RUSHLIGHT_TAPS(2)
@@ -143,22 +152,23 @@ TapList<T> taps_from(const Conv2dShape& s, const PaddedBand& band, const T* weig
 
 template <class T>
 void depthwise_forward(const Run& run, const Conv2dShape& s, const T* src, const T* weight,
-                       const T* bias, T* dst) {
+                       const Epilogue<T>& epilogue, T* dst) {
   const int64_t multiplier = s.oc / s.groups;
   const PaddedBand band = source_band<T>(s);
   parallel(run, s.n * s.oc, [&](int64_t plane, int slot) {
     T* padded = static_cast<T*>(run.workspace) + slot * band.size();
     const int64_t image = plane / s.oc, o = plane % s.oc;
     const T* from = src + (image * s.ic + o / multiplier) * s.ih * s.iw;
-    const T start = bias == nullptr ? T{0} : bias[o];
-    T* to = dst + plane * s.oh * s.ow;
     for (int64_t oy = 0; oy < s.oh; oy += band.outputs) {
       fill_band(band, from, s.ih, s.iw, source_row(s, oy, 0), s.padding_w, padded);
       for (int64_t t = 0; t < s.kh * s.kw; t += kMostTaps) {
         const TapList<T> taps = taps_from(s, band, weight + o * s.kh * s.kw, t);
+        const bool last = t + kMostTaps >= s.kh * s.kw;
         for (int64_t y = 0; y < smaller(band.outputs, s.oh - oy); ++y) {
-          add_tap_row(taps, padded + y * s.stride_h * band.row, start, t > 0, s.ow,
-                      to + (oy + y) * s.ow);
+          const int64_t row = (plane * s.oh + oy + y) * s.ow;
+          const Epilogue<T> of_row = epilogue.at(o, row);
+          add_tap_row(taps, padded + y * s.stride_h * band.row, t > 0, last ? &of_row : nullptr,
+                      s.ow, dst + row);
         }
       }
     }
@@ -224,7 +234,7 @@ void add_phase(const Conv2dShape& s, const GradientPlan<T>& plan, const T* weigh
     for (int64_t r = 0; r < smaller(plan.band.outputs, plan.rows - first); ++r) {
       const int64_t y = (first + r) * s.stride_h + phase_y - s.padding_h;
       if (y < 0 || y >= s.ih) continue;
-      add_tap_row(taps, padded + r * plan.band.row, T{0}, false, plan.line, line);
+      add_tap_row<T>(taps, padded + r * plan.band.row, false, nullptr, plan.line, line);
       scatter_line(line, phase_x - s.padding_w, s.stride_w, s.iw, add, to + y * s.iw);
     }
     add = true;

@@ -1,7 +1,8 @@
 // Matrix products over packed panels, for matmul, linear and conv2d.
 //
-// Every A is packed once per call into shared memory. Tasks then own disjoint blocks of C; each
-// packs the B it needs into memory of its slot, one block of K after the other.
+// Every A is packed once per call into shared memory, unless it comes packed. Tasks then own
+// disjoint blocks of C; each packs the B it needs into memory of its slot, one block of K after the
+// other.
 #pragma once
 
 #include <stdint.h>
@@ -55,9 +56,14 @@ struct GemmSplit {
   }
 };
 
-// Elements of a packed A.
+// Elements of a packed A and of a packed B. Block of K follows block of K, each with all its
+// panels: the order depends on the size of the matrix alone.
 RUSHLIGHT_INLINE int64_t packed_a_size(int64_t m, int64_t k) {
   return round_up(m, tile_rows) * k;
+}
+template <class T>
+RUSHLIGHT_INLINE int64_t packed_b_whole(int64_t n, int64_t k) {
+  return round_up(n, tile_cols<T>) * k;
 }
 
 // Elements of a slot's packed B: one block of K by one block of columns.
@@ -117,33 +123,44 @@ struct GemmShape {
   int64_t batch, a_count, m, n, k;
 };
 
+// Operands that were packed before the call, or null: all A one after the other, all B likewise.
+template <class T>
+struct Packed {
+  const T* a = nullptr;
+  const T* b = nullptr;
+};
+
 // Where the parts of the workspace lie, in elements.
 template <class T>
 struct GemmPlan {
   GemmSplit<T> split;
   int64_t kc_step, k_blocks;
   int64_t a_size;    // of one packed A
-  int64_t b_size;    // of one packed block of columns, all of K
-  int64_t shared_b;  // where the shared B begins
+  int64_t b_size;    // of one packed B
+  int64_t shared_b;  // where the shared B begin
   int64_t local_b;   // where the slots' B begin
-  bool shares_b;
+  bool packs_a;
+  bool shares_b;  // tasks share packed columns
+  bool packs_b;   // into shared memory
 
-  explicit GemmPlan(const GemmShape& s) : split(s.batch, s.m, s.n, s.k) {
+  GemmPlan(const GemmShape& s, bool has_a, bool has_b)
+      : split(s.batch, s.m, s.n, s.k), packs_a(!has_a) {
     kc_step = block_k(s.k);
     k_blocks = ceil_div(s.k, kc_step);
     a_size = packed_a_size(s.m, s.k);
-    b_size = split.n_step * s.k;
-    shares_b = split.m_blocks > 1;
+    b_size = packed_b_whole<T>(s.n, s.k);
+    shares_b = split.m_blocks > 1 || has_b;
+    packs_b = shares_b && !has_b;
     constexpr int64_t line = 64 / int64_t{sizeof(T)};
-    shared_b = round_up(s.a_count * a_size, line);
-    local_b = shared_b + (shares_b ? round_up(s.batch * split.n_blocks * b_size, line) : 0);
+    shared_b = packs_a ? round_up(s.a_count * a_size, line) : 0;
+    local_b = shared_b + (packs_b ? round_up(s.batch * b_size, line) : 0);
   }
 };
 
 template <class T>
-int64_t gemm_workspace(const GemmShape& s, int slots) {
+int64_t gemm_workspace(const GemmShape& s, int slots, bool has_a = false, bool has_b = false) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return 0;
-  const GemmPlan<T> plan(s);
+  const GemmPlan<T> plan(s, has_a, has_b);
   const int64_t local = plan.shares_b ? 0 : slots * packed_b_size();
   return (plan.local_b + local) * int64_t{sizeof(T)};
 }
@@ -151,8 +168,8 @@ int64_t gemm_workspace(const GemmShape& s, int slots) {
 // Packs rows [begin, end) of a whole A, block of K by block of K. Whole rows, because reading on
 // along a few rows is what the machine's prefetchers are good at.
 template <class T, class Packer>
-void pack_a_rows(const Packer& packer, const GemmShape& s, int64_t kc_step, int64_t begin,
-                 int64_t end, T* packed) {
+void pack_a_rows(const Packer& packer, const GemmShape& s, int64_t begin, int64_t end, T* packed) {
+  const int64_t kc_step = block_k(s.k);
   for (int64_t i = begin; i < end; i += tile_rows) {
     const int rows = static_cast<int>(smaller(tile_rows, s.m - i));
     for (int64_t k0 = 0; k0 < s.k; k0 += kc_step) {
@@ -163,50 +180,68 @@ void pack_a_rows(const Packer& packer, const GemmShape& s, int64_t kc_step, int6
   }
 }
 
+// The same for columns of a whole B.
+template <class T, class Packer>
+void pack_b_columns(const Packer& packer, const GemmShape& s, int64_t begin, int64_t end,
+                    T* packed) {
+  const int64_t kc_step = block_k(s.k);
+  for (int64_t k0 = 0; k0 < s.k; k0 += kc_step) {
+    const int64_t kc = smaller(kc_step, s.k - k0);
+    pack_b(packer, begin, end - begin, k0, kc,
+           packed + k0 * round_up(s.n, tile_cols<T>) + begin * kc);
+  }
+}
+
+// Packs all A and all B; what is null is left out.
 template <class T, class Operands>
-void pack_operands(const Run& run, const GemmShape& s, const GemmPlan<T>& plan,
-                   const Operands& operands) {
-  constexpr int64_t task_size = 32768;  // elements of A
-  T* packed_a = static_cast<T*>(run.workspace);
-  T* packed_b = packed_a + plan.shared_b;
-  const int64_t a_step = tile_rows * larger(1, task_size / (tile_rows * larger(1, s.k)));
-  const int64_t a_blocks = ceil_div(s.m, a_step), a_tasks = s.a_count * a_blocks;
-  const int64_t b_tasks = plan.shares_b ? s.batch * plan.split.n_blocks * plan.k_blocks : 0;
+void pack_operands(const Run& run, const GemmShape& s, const Operands& operands, T* packed_a,
+                   T* packed_b) {
+  constexpr int64_t task_size = 32768;  // elements
+  const int64_t per_step = task_size / larger(1, s.k);
+  const int64_t a_step = larger(tile_rows, per_step / tile_rows * tile_rows);
+  const int64_t b_step = larger(tile_cols<T>, per_step / tile_cols<T> * tile_cols<T>);
+  const int64_t a_blocks = ceil_div(s.m, a_step), b_blocks = ceil_div(s.n, b_step);
+  const int64_t a_tasks = packed_a == nullptr ? 0 : s.a_count * a_blocks;
+  const int64_t b_tasks = packed_b == nullptr ? 0 : s.batch * b_blocks;
   parallel(run, a_tasks + b_tasks, [&](int64_t task, int) {
     if (task < a_tasks) {
       const int64_t i = task / a_blocks, begin = task % a_blocks * a_step;
-      pack_a_rows(operands.a(i), s, plan.kc_step, begin, smaller(s.m, begin + a_step),
-                  packed_a + i * plan.a_size);
+      pack_a_rows(operands.a(i), s, begin, smaller(s.m, begin + a_step),
+                  packed_a + i * packed_a_size(s.m, s.k));
       return;
     }
-    const int64_t block = (task - a_tasks) / plan.k_blocks;
-    const int64_t k0 = (task - a_tasks) % plan.k_blocks * plan.kc_step;
-    const int64_t batch = block / plan.split.n_blocks;
-    const int64_t n0 = block % plan.split.n_blocks * plan.split.n_step;
-    pack_b(operands.b(batch), n0, smaller(plan.split.n_step, s.n - n0), k0,
-           smaller(plan.kc_step, s.k - k0),
-           packed_b + block * plan.b_size + k0 * plan.split.n_step);
+    const int64_t batch = (task - a_tasks) / b_blocks;
+    const int64_t begin = (task - a_tasks) % b_blocks * b_step;
+    pack_b_columns(operands.b(batch), s, begin, smaller(s.n, begin + b_step),
+                   packed_b + batch * packed_b_whole<T>(s.n, s.k));
   });
 }
 
 // Operands gives, by value: packer a(i) for i < a_count, a_index(batch), packer b(batch), Output
 // out(batch).
 template <class T, class Operands>
-void gemm(const Run& run, const GemmShape& s, const Operands& operands) {
+void gemm(const Run& run, const GemmShape& s, const Operands& operands, Packed<T> packed = {}) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return;
-  const GemmPlan<T> plan(s);
+  const GemmPlan<T> plan(s, packed.a != nullptr, packed.b != nullptr);
   const GemmSplit<T>& split = plan.split;
-  pack_operands(run, s, plan, operands);
   T* workspace = static_cast<T*>(run.workspace);
+  T* own_a = plan.packs_a ? workspace : nullptr;
+  T* own_b = plan.packs_b ? workspace + plan.shared_b : nullptr;
+  if (own_a != nullptr || own_b != nullptr) pack_operands(run, s, operands, own_a, own_b);
+  const T* all_a = plan.packs_a ? own_a : packed.a;
+  const T* all_b = plan.packs_b ? own_b : packed.b;
   parallel(run, s.batch * split.m_blocks * split.n_blocks, [&](int64_t task, int slot) {
     const int64_t block = task / split.m_blocks, batch = block / split.n_blocks;
     const int64_t m0 = task % split.m_blocks * split.m_step;
     const int64_t n0 = block % split.n_blocks * split.n_step;
     const int64_t n = smaller(split.n_step, s.n - n0);
-    const PackedRows<T> rows{workspace + operands.a_index(batch) * plan.a_size, s.m, m0,
+    const PackedRows<T> rows{all_a + operands.a_index(batch) * plan.a_size, s.m, m0,
                              smaller(s.m, m0 + split.m_step)};
-    multiply_block(rows, n, s.k, operands.out(batch).at(m0, n0), [&](int64_t k0, int64_t kc) {
-      if (plan.shares_b) return workspace + plan.shared_b + block * plan.b_size + k0 * split.n_step;
+    const Output<T> out = operands.out(batch).at(m0, n0);
+    multiply_block(rows, n, s.k, out, [&](int64_t k0, int64_t kc) -> const T* {
+      if (plan.shares_b) {
+        return all_b + batch * plan.b_size + k0 * round_up(s.n, tile_cols<T>) + n0 * kc;
+      }
       T* local = workspace + plan.local_b + slot * packed_b_size();
       pack_b(operands.b(batch), n0, n, k0, kc, local);
       return local;

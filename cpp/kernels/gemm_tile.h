@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "kernels/epilogue.h"
 #include "simd/vec.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
@@ -17,54 +18,70 @@ constexpr int tile_vectors = 2;
 template <class T>
 constexpr int tile_cols = tile_vectors * Native<T>::lanes;
 
-// Added to C with the last block of K. Null pointers add nothing.
-template <class T>
-struct Epilogue {
-  const T* row_shift = nullptr;  // one value per row of C
-  const T* col_shift = nullptr;  // one value per column of C
-
-  RUSHLIGHT_INLINE Epilogue at(int64_t row, int64_t col) const {
-    return {row_shift == nullptr ? nullptr : row_shift + row,
-            col_shift == nullptr ? nullptr : col_shift + col};
-  }
-};
-
 // A window on C and what to do to it. The columns may be the pixels of several images, whose planes
 // do not follow one another: then c stands at column 0 and `col` counts from there.
 template <class T>
 struct Output {
   T* c;
   int64_t ldc;
-  bool accumulate;  // add to what stands in C
-  Epilogue<T> epilogue;
+  bool accumulate;           // add to what stands in C
+  Epilogue<T> epilogue;      // its pointers stand at the window's first channel and beside c
   int64_t plane = 0;         // columns of one image, 0 if all columns lie in one row
   int64_t plane_stride = 0;  // from image to image
   int64_t col = 0;           // of the window; used with planes only
+  bool channels_are_columns = false;  // else rows
 
   RUSHLIGHT_INLINE Output at(int64_t row, int64_t column) const {
     Output window = *this;
-    window.c += row * ldc + (plane == 0 ? column : 0);
+    const int64_t elements = row * ldc + (plane == 0 ? column : 0);
+    window.c += elements;
     window.col += column;
-    window.epilogue = epilogue.at(row, column);
+    window.epilogue = epilogue.at(channels_are_columns ? column : row, elements);
     return window;
   }
 
-  // The part from column `offset` on, as a window inside one image; `room` becomes its width.
+  // The part from column `offset` on, as a window inside one image; `room` becomes its width. With
+  // planes, channels are rows.
   RUSHLIGHT_INLINE Output inside(int64_t offset, int64_t* room) const {
     const int64_t image = (col + offset) / plane, pixel = (col + offset) % plane;
+    const int64_t elements = image * plane_stride + pixel;
     *room = plane - pixel;
-    return {c + image * plane_stride + pixel, ldc, accumulate, epilogue.at(0, offset)};
+    return {c + elements, ldc, accumulate, epilogue.at(0, elements)};
+  }
+
+  // The values of the channels of c[i][j ...].
+  template <class V>
+  RUSHLIGHT_INLINE V of_channel(const T* values, int64_t i, int64_t j) const {
+    return channels_are_columns ? V::load(values + j) : V::broadcast(values[i]);
   }
 };
 
-// Adds what the window asks for to a vector of results that goes to c[i][j].
-template <class V, class T>
-RUSHLIGHT_INLINE void store_vector(V x, const Output<T>& out, int64_t i, int64_t j) {
-  T* c = out.c + i * out.ldc + j;
-  if (out.accumulate) x += V::load(c);
-  if (out.epilogue.row_shift != nullptr) x += V::broadcast(out.epilogue.row_shift[i]);
-  if (out.epilogue.col_shift != nullptr) x += V::load(out.epilogue.col_shift + j);
-  x.store(c);
+// Stores a tile of sums whose elements [i][v] belong at c[i][v * V::lanes]. What the window asks
+// for is decided once per step and not per vector, so that the tile stays in registers.
+template <int ROWS, int VECTORS, class V, class T>
+RUSHLIGHT_INLINE void store_vectors(V (&x)[ROWS][VECTORS], const Output<T>& out) {
+  const Epilogue<T>& e = out.epilogue;
+  const auto each = [&](const auto& step) {
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < VECTORS; ++v) step(x[i][v], i, v * V::lanes);
+    }
+  };
+  if (out.accumulate) {
+    each([&](V& y, int i, int j) { y += V::load(out.c + i * out.ldc + j); });
+  }
+  if (e.scale != nullptr) {
+    each([&](V& y, int i, int j) { y = y * out.template of_channel<V>(e.scale, i, j); });
+  }
+  if (e.shift != nullptr) {
+    each([&](V& y, int i, int j) { y += out.template of_channel<V>(e.shift, i, j); });
+  }
+  if (e.residual != nullptr) {
+    each([&](V& y, int i, int j) { y += V::load(e.residual + i * out.ldc + j); });
+  }
+  if (e.activation != Activation::none) each([&](V& y, int, int) { y = activate(y, e); });
+  each([&](V& y, int i, int j) { y.store(out.c + i * out.ldc + j); });
 }
 
 // Tiles that hang over the edge of C, or over that of an image, go through memory of their own.
@@ -73,7 +90,8 @@ __attribute__((noinline)) void store_edge(const T* tile, int64_t ld, const Outpu
                                           int64_t cols) {
   for (int i = 0; i < rows; ++i) {
     for_each_vector<T>(0, cols, [&](auto v, int64_t j) {
-      store_vector(decltype(v)::load(tile + i * ld + j), out, i, j);
+      decltype(v) x[1][1] = {{decltype(v)::load(tile + i * ld + j)}};
+      store_vectors(x, out.at(i, j));
     });
   }
 }
@@ -101,15 +119,10 @@ __attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
     }
   }
   const bool whole = rows == ROWS && cols == VECTORS * V::lanes;
+  if (whole) return store_vectors(acc, out);
   T tile[ROWS * VECTORS * V::lanes];
-  const Output<T> edge{tile, VECTORS * V::lanes, false, {}};
-  const Output<T>& to = whole ? out : edge;
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i) {
-#pragma GCC unroll 2
-    for (int v = 0; v < VECTORS; ++v) store_vector(acc[i][v], to, i, v * V::lanes);
-  }
-  if (!whole) store_edge(tile, VECTORS * V::lanes, out, rows, cols);
+  store_vectors(acc, Output<T>{tile, VECTORS * V::lanes, false, {}});
+  store_edge(tile, VECTORS * V::lanes, out, rows, cols);
 }
 
 // The last columns of a matrix seldom fill a tile: one vector may do, and where vectors are 64

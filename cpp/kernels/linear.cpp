@@ -49,9 +49,18 @@ void dot_rows(const T* src, const T* weight, int64_t ic, T* dst) {
   for (int o = 0; o < kDotWidth; ++o) dst[o] = sum(acc[o][0] + acc[o][1]);
 }
 
+// The epilogue of `count` neighbouring features.
+template <class T>
+void finish_features(const Epilogue<T>& epilogue, int64_t count, T* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    const Epilogue<T> of_one = epilogue.at(i, i);
+    finish_run(to + i, 1, of_one, to + i);
+  }
+}
+
 template <class T>
 void forward_few_rows(const Run& run, const LinearShape& s, const T* src, const T* weight,
-                      const T* bias, T* dst) {
+                      const Epilogue<T>& epilogue, T* dst) {
   constexpr int64_t step = 8 * kDotWidth;
   parallel(run, ceil_div(s.oc, step), [&](int64_t block, int) {
     const int64_t end = smaller(s.oc, (block + 1) * step);
@@ -65,8 +74,7 @@ void forward_few_rows(const Run& run, const LinearShape& s, const T* src, const 
         } else {
           for (int64_t i = 0; i < count; ++i) y[i] = dot(x, weight + (o + i) * s.ic, s.ic);
         }
-        if (bias == nullptr) continue;
-        for (int64_t i = 0; i < count; ++i) y[i] += bias[o + i];
+        finish_features(epilogue.at(o, r * s.oc + o), count, y);
       }
     }
   });
@@ -83,17 +91,38 @@ GemmShape weight_gemm(const LinearShape& s) {
 }
 
 template <class T>
-int64_t linear_forward_workspace(const LinearShape& s, int slots) {
-  return s.rows <= kFewRows ? 0 : gemm_workspace<T>(forward_gemm(s), slots);
+LinearOperands<T> forward_operands(const LinearShape& s, const T* src, const T* weight,
+                                   const Epilogue<T>& epilogue, T* dst) {
+  Output<T> out{dst, s.oc, false, epilogue};
+  out.channels_are_columns = true;
+  return {{src, s.ic, 1}, {weight, s.ic, 1}, out};
+}
+
+template <class T>
+PreparedWeight linear_prepared(const LinearShape& s) {
+  if (s.rows <= kFewRows) return {0, 0};
+  return {packed_b_whole<T>(s.oc, s.ic) * int64_t{sizeof(T)}, 1};
+}
+
+template <class T>
+void linear_prepare(const Run& run, const LinearShape& s, const T* weight, T* to) {
+  const T* no_src = nullptr;
+  T* no_dst = nullptr;
+  const auto operands = forward_operands(s, no_src, weight, Epilogue<T>{}, no_dst);
+  pack_operands<T>(run, forward_gemm(s), operands, nullptr, to);
+}
+
+template <class T>
+int64_t linear_forward_workspace(const LinearShape& s, bool is_prepared, int slots) {
+  return s.rows <= kFewRows ? 0 : gemm_workspace<T>(forward_gemm(s), slots, false, is_prepared);
 }
 
 template <class T>
 void linear_forward(const Run& run, const LinearShape& s, const T* src, const T* weight,
-                    const T* bias, T* dst) {
-  if (s.rows <= kFewRows) return forward_few_rows(run, s, src, weight, bias, dst);
-  gemm<T>(
-      run, forward_gemm(s),
-      LinearOperands<T>{{src, s.ic, 1}, {weight, s.ic, 1}, {dst, s.oc, false, {nullptr, bias}}});
+                    const T* prepared, const Epilogue<T>& epilogue, T* dst) {
+  if (s.rows <= kFewRows) return forward_few_rows(run, s, src, weight, epilogue, dst);
+  gemm<T>(run, forward_gemm(s), forward_operands(s, src, weight, epilogue, dst),
+          {nullptr, prepared});
 }
 
 template <class T>
@@ -129,7 +158,8 @@ void linear_backward_bias(const Run& run, const LinearShape& s, const T* diff_ds
 
 }  // namespace
 
-RUSHLIGHT_DEFINE_FAMILY(LinearKernels, linear, linear_forward_workspace<T>, linear_forward<T>,
+RUSHLIGHT_DEFINE_FAMILY(LinearKernels, linear, linear_prepared<T>, linear_prepare<T>,
+                        linear_forward_workspace<T>, linear_forward<T>,
                         linear_backward_workspace<T>, linear_backward_src<T>,
                         linear_backward_weight<T>, linear_backward_bias<T>)
 

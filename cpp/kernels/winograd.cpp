@@ -7,15 +7,15 @@ namespace rushlight::RUSHLIGHT_ISA {
 namespace {
 
 // How a problem is cut, from its sizes alone. There are two ways:
-//   many tiles: the weights are transformed once into shared memory; a task owns a panel of tiles
-//   few tiles:  the tiles are transformed once into shared memory; a task owns a panel of output
-//               channels, whose weights it transforms in its second-level cache and never stores
+//   many tiles: a task owns a panel of tiles; all share the transformed weights
+//   few tiles:  a task owns a panel of output channels; all share the transformed tiles. Weights
+//               that were not prepared are transformed in its second-level cache and never stored
 template <class F, class T>
 struct Plan {
   static constexpr int64_t points = F::points * F::points;
   static constexpr int64_t cols = tile_cols<T>, rows = tile_rows;
   static constexpr int64_t line = 64 / int64_t{sizeof(T)};  // no vector is longer
-  static constexpr int64_t few_panels = 6;
+  static constexpr int64_t few_panels = 6, most_channels = 160;
 
   int64_t th, tw, tiles;
   int64_t panels, row_panels;
@@ -32,11 +32,10 @@ struct Plan {
         panels(ceil_div(tiles, cols)),
         row_panels(ceil_div(p.oc, rows)),
         few(panels < few_panels) {
-    constexpr int64_t bytes = 131072;  // of local weights or of results
-    const int64_t longest = few ? larger(16, bytes / (points * rows * int64_t{sizeof(T)})) : 160;
-    k_blocks = ceil_div(p.ic, longest);
-    kc_step = ceil_div(p.ic, k_blocks);
+    k_blocks = ceil_div(p.ic, most_channels);
+    kc_step = ceil_div(p.ic, larger(1, k_blocks));
     block_panels = few ? panels : 1;
+    constexpr int64_t bytes = 131072;  // of results
     const int64_t fitting = bytes / (points * rows * cols * int64_t{sizeof(T)});
     block_row_panels = few ? 1 : smaller(row_panels, larger(1, fitting));
   }
@@ -48,15 +47,18 @@ struct Plan {
   int64_t result_row() const { return block_panels * cols; }
   int64_t result_stride() const { return block_row_panels * rows * result_row() + line; }
 
-  // Elements for one panel and one block of k; of all that a task holds.
+  // Elements for one panel and one block of k; of all that a task holds; of all weights.
   int64_t source_block() const { return points * source_stride(); }
   int64_t weight_block() const { return points * weight_stride(); }
   int64_t results() const { return points * result_stride(); }
+  int64_t weights() const { return k_blocks * row_panels * weight_block(); }
 
-  int64_t shared() const {
-    return k_blocks * (few ? panels * source_block() : row_panels * weight_block());
+  int64_t shared(bool is_prepared) const {
+    return few ? k_blocks * panels * source_block() : is_prepared ? 0 : weights();
   }
-  int64_t local() const { return results() + (few ? weight_block() : k_blocks * source_block()); }
+  int64_t local(bool is_prepared) const {
+    return results() + (!few ? k_blocks * source_block() : is_prepared ? 0 : weight_block());
+  }
 };
 
 template <class F, class T>
@@ -85,11 +87,12 @@ struct Winograd {
   void transform_result_with(int64_t first_panel, int64_t o, const T* results) const {
     const int64_t first = first_panel * plan.cols;
     const int64_t count = smaller(plan.result_row(), plan.tiles - first);
-    const T bias = p.bias == nullptr ? T{0} : p.bias[o];
+    const Epilogue<T> of_channel = p.epilogue.at(o, o * p.oh * p.ow);
     for_each_tile_run(
         plan.th, plan.tw, first, count, V::lanes, [&](const TileRun& run, int64_t offset) {
           T* plane = p.dst + run.image * p.dst_image + o * p.oh * p.ow;
-          transform_result_run<F, V>(p, results + offset, plan.result_stride(), run, bias, plane);
+          transform_result_run<F, V>(p, results + offset, plan.result_stride(), run,
+                                     of_channel.at(0, run.image * p.dst_image), plane);
         });
   }
 
@@ -169,8 +172,13 @@ struct Winograd {
     T* results = local;
     T* weight = local + plan.results();
     for (int64_t k_block = 0; k_block < plan.k_blocks; ++k_block) {
-      transform_weight(row_panel, k_block, weight);
-      multiply(0, 1, row_panel, k_block, weight, 0, sources + k_block * plan.source_block(),
+      const T* prepared = weight;
+      if (p.prepared == nullptr) {
+        transform_weight(row_panel, k_block, weight);
+      } else {
+        prepared = p.prepared + (row_panel * plan.k_blocks + k_block) * plan.weight_block();
+      }
+      multiply(0, 1, row_panel, k_block, prepared, 0, sources + k_block * plan.source_block(),
                plan.k_blocks * plan.source_block(), results);
     }
     transform_results(0, row_panel, 1, results);
@@ -195,10 +203,17 @@ struct Winograd {
     }
   }
 
+  void transform_weights(const Run& run, T* to) const {
+    parallel(run, plan.row_panels * plan.k_blocks, [&](int64_t task, int) {
+      transform_weight(task / plan.k_blocks, task % plan.k_blocks, to + task * plan.weight_block());
+    });
+  }
+
   void compute(const Run& run) const {
+    const bool is_prepared = p.prepared != nullptr;
     T* shared = static_cast<T*>(run.workspace);
-    T* local = shared + round_up(plan.shared(), plan.line);
-    const int64_t local_size = round_up(plan.local(), plan.line);
+    T* local = shared + round_up(plan.shared(is_prepared), plan.line);
+    const int64_t local_size = round_up(plan.local(is_prepared), plan.line);
     if (plan.few) {
       parallel(run, plan.panels * plan.k_blocks, [&](int64_t task, int) {
         transform_source(task / plan.k_blocks, task % plan.k_blocks,
@@ -209,12 +224,10 @@ struct Winograd {
       });
       return;
     }
-    parallel(run, plan.row_panels * plan.k_blocks, [&](int64_t task, int) {
-      transform_weight(task / plan.k_blocks, task % plan.k_blocks,
-                       shared + task * plan.weight_block());
-    });
+    if (!is_prepared) transform_weights(run, shared);
+    const T* weights = is_prepared ? p.prepared : shared;
     parallel(run, plan.panels, [&](int64_t panel, int slot) {
-      multiply_panel(panel, shared, local + slot * local_size);
+      multiply_panel(panel, weights, local + slot * local_size);
     });
   }
 };
@@ -227,11 +240,25 @@ auto with_transform(int tile, const Body& body) {
 }  // namespace
 
 template <class T>
-int64_t winograd_workspace(const WinogradProblem<T>& p, int tile, int slots) {
+int64_t winograd_workspace(const WinogradProblem<T>& p, int tile, bool is_prepared, int slots) {
   return with_transform<T>(tile, [&](auto f) {
     const Plan<decltype(f), T> plan(p);
-    return (round_up(plan.shared(), plan.line) + slots * round_up(plan.local(), plan.line)) *
+    return (round_up(plan.shared(is_prepared), plan.line) +
+            slots * round_up(plan.local(is_prepared), plan.line)) *
            int64_t{sizeof(T)};
+  });
+}
+
+template <class T>
+int64_t winograd_weights(const WinogradProblem<T>& p, int tile) {
+  return with_transform<T>(tile, [&](auto f) { return Plan<decltype(f), T>(p).weights(); });
+}
+
+template <class T>
+void winograd_prepare(const Run& run, const WinogradProblem<T>& p, int tile, T* to) {
+  with_transform<T>(tile, [&](auto f) {
+    using F = decltype(f);
+    Winograd<F, T>{p, Plan<F, T>(p)}.transform_weights(run, to);
   });
 }
 
@@ -262,11 +289,7 @@ double winograd_cost(const WinogradProblem<T>& p, int tile) {
   });
 }
 
-template int64_t winograd_workspace<float>(const WinogradProblem<float>&, int, int);
-template int64_t winograd_workspace<double>(const WinogradProblem<double>&, int, int);
-template void winograd<float>(const Run&, const WinogradProblem<float>&, int);
-template void winograd<double>(const Run&, const WinogradProblem<double>&, int);
-template double winograd_cost<float>(const WinogradProblem<float>&, int);
-template double winograd_cost<double>(const WinogradProblem<double>&, int);
+RUSHLIGHT_WINOGRAD(, float)
+RUSHLIGHT_WINOGRAD(, double)
 
 }  // namespace rushlight::RUSHLIGHT_ISA

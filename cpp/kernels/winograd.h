@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "kernels/epilogue.h"
 #include "kernels/parallel.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
@@ -20,7 +21,8 @@ struct WinogradProblem {
   int64_t row_stride;      // of the weight, from output to output channel
   int64_t channel_stride;  // from input to input channel
   bool rotated;            // the weight's taps run backwards
-  const T* bias;           // or null
+  const T* prepared;       // the transformed weight, or null
+  Epilogue<T> epilogue;
   T* dst;
   int64_t dst_image;
 };
@@ -28,9 +30,16 @@ struct WinogradProblem {
 // `tile` is 2 or 4: the outputs of a tile along an axis. A workspace is in bytes and depends on the
 // sizes alone.
 template <class T>
-int64_t winograd_workspace(const WinogradProblem<T>& problem, int tile, int slots);
+int64_t winograd_workspace(const WinogradProblem<T>& problem, int tile, bool is_prepared,
+                           int slots);
 template <class T>
 void winograd(const Run& run, const WinogradProblem<T>& problem, int tile);
+
+// The transformed weight: its elements, which depend on the numbers of channels alone, and itself.
+template <class T>
+int64_t winograd_weights(const WinogradProblem<T>& problem, int tile);
+template <class T>
+void winograd_prepare(const Run& run, const WinogradProblem<T>& problem, int tile, T* to);
 
 // Of a vector, by the width that machines have: those with wider vectors start fewer of them.
 constexpr double kCyclesPerFma = RUSHLIGHT_VECTOR_BYTES == 64 ? 1 : 0.5;
@@ -39,11 +48,13 @@ constexpr double kCyclesPerFma = RUSHLIGHT_VECTOR_BYTES == 64 ? 1 : 0.5;
 template <class T>
 double winograd_cost(const WinogradProblem<T>& problem, int tile);
 
-extern template int64_t winograd_workspace<float>(const WinogradProblem<float>&, int, int);
-extern template int64_t winograd_workspace<double>(const WinogradProblem<double>&, int, int);
-extern template void winograd<float>(const Run&, const WinogradProblem<float>&, int);
-extern template void winograd<double>(const Run&, const WinogradProblem<double>&, int);
-extern template double winograd_cost<float>(const WinogradProblem<float>&, int);
-extern template double winograd_cost<double>(const WinogradProblem<double>&, int);
+#define RUSHLIGHT_WINOGRAD(prefix, T)                                                       \
+  prefix template int64_t winograd_workspace<T>(const WinogradProblem<T>&, int, bool, int); \
+  prefix template void winograd<T>(const Run&, const WinogradProblem<T>&, int);             \
+  prefix template int64_t winograd_weights<T>(const WinogradProblem<T>&, int);              \
+  prefix template void winograd_prepare<T>(const Run&, const WinogradProblem<T>&, int, T*); \
+  prefix template double winograd_cost<T>(const WinogradProblem<T>&, int);
+RUSHLIGHT_WINOGRAD(extern, float)
+RUSHLIGHT_WINOGRAD(extern, double)
 
 }  // namespace rushlight::RUSHLIGHT_ISA

@@ -92,11 +92,12 @@ RUSHLIGHT_INLINE void transform_source_run(const WinogradProblem<T>& p, const T*
   }
 }
 
-// The adjoint side: the products of a run of tiles for one output channel become pixels of `plane`.
+// The adjoint side: the products of a run of tiles for one output channel become pixels of `plane`,
+// beside which the epilogue stands.
 template <class F, class V, class T>
 RUSHLIGHT_INLINE void transform_result_run(const WinogradProblem<T>& p, const T* from,
-                                           int64_t point_stride, const TileRun& run, T bias,
-                                           T* plane) {
+                                           int64_t point_stride, const TileRun& run,
+                                           const Epilogue<T>& epilogue, T* plane) {
   constexpr int points = F::points, m = F::outputs;
   V y[m * points];
 #pragma GCC unroll 6
@@ -107,19 +108,20 @@ RUSHLIGHT_INLINE void transform_result_run(const WinogradProblem<T>& p, const T*
     F::template result<T>(x, 1, y + j, points);
   }
   const int64_t x0 = run.tx * m, count = smaller(m * run.count, p.ow - x0);
-  const V shift = V::broadcast(bias);
+  const bool direct = count == m * V::lanes && epilogue.residual == nullptr;
   for (int i = 0; i < m && run.ty * m + i < p.oh; ++i) {
+    const int64_t offset = (run.ty * m + i) * p.ow + x0;
     V phase[m];
     F::template result<T>(y + i * points, 1, phase, 1);
+    if (direct) {
 #pragma GCC unroll 4
-    for (int j = 0; j < m; ++j) phase[j] += shift;
-    T* row = plane + (run.ty * m + i) * p.ow + x0;
-    if (count == m * V::lanes) {
-      store_phases<F>(phase, row);
+      for (int j = 0; j < m; ++j)
+        phase[j] = activate(scale_and_shift(phase[j], epilogue), epilogue);
+      store_phases<F>(phase, plane + offset);
     } else {
       T pixels[m * V::lanes];
       store_phases<F>(phase, pixels);
-      copy_run(row, pixels, count);
+      finish_run(pixels, count, epilogue.at(0, offset), plane + offset);
     }
   }
 }

@@ -94,6 +94,13 @@ RUSHLIGHT_INLINE V min(V a, V b) {
   return {((a.raw < b.raw) | (a.raw != a.raw)) ? a.raw : b.raw};
 }
 
+// x moved into [low, high]; NaN passes.
+template <class V>
+RUSHLIGHT_INLINE V clamp(V x, V low, V high) {
+  const V raised{x.raw < low.raw ? low.raw : x.raw};
+  return {raised.raw > high.raw ? high.raw : raised.raw};
+}
+
 // x below zero becomes zero; NaN and -0.0 pass as they are.
 template <class V>
 RUSHLIGHT_INLINE V relu(V x) {

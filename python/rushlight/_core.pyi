@@ -24,6 +24,13 @@ def empty_cache() -> None: ...
 def build_info() -> dict[str, str]: ...
 def empty(shape: Sequence[int], dtype: numpy.dtype[Any]) -> _Array: ...
 
+# weight cache
+class WeightCache:
+    """The prepared forms of one weight, as conv2d and linear read it."""
+
+def weight_cache_stats() -> dict[str, int]: ...
+def set_weight_cache_limit(limit: int) -> None: ...
+
 # relu
 def relu(src: _Array) -> _Array: ...
 def relu_(src: _Array) -> None: ...
@@ -33,7 +40,16 @@ def relu_backward(dst: _Array, diff_dst: _Array) -> _Array: ...
 def matmul(a: _Array, b: _Array) -> _Array: ...
 
 # linear
-def linear(src: _Array, weight: _Array, bias: _Array | None) -> _Array: ...
+def linear(
+    src: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    cache: WeightCache | None = None,
+    version: int = 0,
+    scale: _Array | None = None,
+    residual: _Array | None = None,
+    clamp: tuple[float, float] | None = None,
+) -> _Array: ...
 def linear_backward(
     src: _Array,
     weight: _Array,
@@ -56,6 +72,11 @@ def conv2d(
     padding: _Pair,
     dilation: _Pair,
     groups: int,
+    cache: WeightCache | None = None,
+    version: int = 0,
+    scale: _Array | None = None,
+    residual: _Array | None = None,
+    clamp: tuple[float, float] | None = None,
 ) -> _Array: ...
 def conv2d_backward(
     src: _Array,

@@ -1,4 +1,4 @@
-"""What runs and how: instruction set, threads, buffer pool."""
+"""What runs and how: instruction set, threads, memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def set_num_threads(num_threads: int) -> None:
 
 
 def empty_cache() -> None:
-    """Give the memory that the buffer pool keeps for reuse back to the system."""
+    """Give memory back to the system: what the buffer pool keeps for reuse, and packed weights."""
     _core.empty_cache()
 
 
@@ -45,8 +45,8 @@ class _Text(str):
 
 
 def show_config() -> str:
-    """Return a text that says what runs: version, instruction set, threads, buffer pool."""
-    pool = _core.pool_stats()
+    """Return a text that says what runs: version, instruction set, threads, memory."""
+    pool, weights = _core.pool_stats(), _core.weight_cache_stats()
     build = _core.build_info()
     rows = {
         "version": __version__,
@@ -54,6 +54,8 @@ def show_config() -> str:
         "threads": str(_core.get_num_threads()),
         "buffer pool": f"{_mib(pool['in_use'])} in use, {_mib(pool['cached'])} kept for reuse, "
         f"limit {_mib(pool['limit'])}",
+        "packed weights": f"{_mib(weights['bytes'])} in {weights['blocks']} blocks, "
+        f"limit {_mib(weights['limit'])}",
         "compiler": build["compiler"],
         "python": f"{platform.python_version()}, NumPy {np.__version__}, {sys.platform}",
     }

@@ -247,8 +247,11 @@ class Tensor(TensorMethods, TensorBase):
         return result
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # As in PyTorch, what comes back is a leaf, also where this tensor is not.
-        return _rebuild, (type(self), self._array, self.requires_grad, _user_fields(self))
+        # As in PyTorch, what comes back is a leaf, also where this tensor is not. The array is
+        # handed out (protocol 5 can pass its memory on), but not for writing.
+        array = self._array.view()
+        array.flags.writeable = False
+        return _unpickle, (type(self), array, self.requires_grad, _user_fields(self))
 
     # -- data and gradient ------------------------------------------------------------------
 
@@ -404,8 +407,14 @@ def _user_fields(tensor: Tensor) -> dict[str, Any]:
     return {name: each for name, each in vars(tensor).items() if name not in _OWN_FIELDS}
 
 
+def _unpickle(cls: type[Any], array: Array, requires_grad: _bool, fields: dict[str, Any]) -> Any:
+    """Return a leaf over what pickle read, in memory that no buffer of the reader shares."""
+    owned = array if array.flags.owndata and array.flags.writeable else array.copy()
+    return _rebuild(cls, owned, requires_grad, fields)
+
+
 def _rebuild(cls: type[Any], array: Array, requires_grad: _bool, fields: dict[str, Any]) -> Any:
-    """Return a leaf over `array`; what pickle and deepcopy make tensors with."""
+    """Return a leaf over `array`; what copies are made with."""
     result = object.__new__(cls)
     result._array = array
     result._requires_grad = requires_grad

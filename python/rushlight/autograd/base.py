@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,15 +25,17 @@ class Storage:
 
     `version` counts in-place changes, `rebased` those of them that were recorded in a graph: a
     view taken before one must look up its history again. `exported` is set once a writable array
-    was handed out (``.numpy()``): from then on the memory can change without a count.
+    was handed out (``.numpy()``): from then on the memory can change without a count. `prepared`
+    is where operations keep what they made of the memory as of one version.
     """
 
-    __slots__ = ("exported", "rebased", "version")
+    __slots__ = ("exported", "prepared", "rebased", "version")
 
     def __init__(self) -> None:
         self.version = 0
         self.rebased = 0
         self.exported = False
+        self.prepared: Any = None
 
 
 class TensorBase:

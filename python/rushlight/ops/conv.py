@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rushlight import _core
-from rushlight.autograd.base import TensorBase
+from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.ops._common import array_of, as_index, refuse, renamed
 from rushlight.ops.padding import pad
+from rushlight.ops.prepared import cache_of, clamp_of, optional_array
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -26,12 +27,30 @@ class Conv2d(Primitive):
     def name(cls) -> str:
         return "ConvolutionBackward0"
 
-    def forward(self, src: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Array:
+    def forward(
+        self,
+        src: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+        groups: int,
+    ) -> Array:
         if self._saved is not None:
             self.save(src, weight)
-            self._geometry = geometry
+            self._geometry = stride, padding, dilation, groups
+        cache, version = cache_of(weight)
         return _core.conv2d(
-            src._array, weight._array, None if bias is None else bias._array, *geometry
+            src._array,
+            weight._array,
+            None if bias is None else bias._array,
+            stride,
+            padding,
+            dilation,
+            groups,
+            cache,
+            version,
         )
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
@@ -126,6 +145,58 @@ def conv2d(
         batch = Conv2d.apply(input.unsqueeze(0), weight, bias, strides, pads, steps, groups)
         return batch.squeeze(0)
     return Conv2d.apply(input, weight, bias, strides, pads, steps, groups)
+
+
+def conv2d_fused(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    *,
+    scale: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: str | tuple[float, float] | None = None,
+) -> Tensor:
+    """Return ``activation(scale * conv2d(input, weight) + bias + residual)`` in one pass.
+
+    For inference: the result is outside any graph. What a graph compiler replaces a chain of
+    operations by.
+
+    Parameters
+    ----------
+    input, weight, bias, stride, padding, dilation, groups
+        As in :func:`conv2d`, a batch and pairs only.
+    scale : Tensor, optional
+        [out_channels].
+    residual : Tensor, optional
+        Of the shape of the result.
+    activation : str or pair of float, optional
+        "relu", "relu6", or the range that values are moved into.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`conv2d`, and for a residual or scale that does not fit.
+    """
+    cache, version = cache_of(weight)
+    dst = _core.conv2d(
+        input._array,
+        weight._array,
+        optional_array(bias),
+        stride,
+        padding,
+        dilation,
+        groups,
+        cache,
+        version,
+        optional_array(scale),
+        optional_array(residual),
+        clamp_of(activation, "conv2d"),
+    )
+    return wrap(dst)
 
 
 def conv1d(

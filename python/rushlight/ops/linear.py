@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rushlight import _core
-from rushlight.autograd.base import TensorBase
+from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.ops._common import Scalar, array_of, refuse
 from rushlight.ops.elementwise import add, mul
+from rushlight.ops.prepared import cache_of, clamp_of, optional_array
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -27,7 +28,9 @@ class Linear(Primitive):
 
     def forward(self, src: Tensor, weight: Tensor, bias: Tensor | None) -> Array:
         self.save(src, weight)
-        return _core.linear(src._array, weight._array, None if bias is None else bias._array)
+        cache, version = cache_of(weight)
+        shift = None if bias is None else bias._array
+        return _core.linear(src._array, weight._array, shift, cache, version)
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         src, weight = self.saved
@@ -200,3 +203,30 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if bias is not None and not isinstance(bias, TensorBase):
         refuse(bias, "linear", "bias", "a Tensor or None")
     return Linear.apply(input, weight, bias)
+
+
+def linear_fused(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    scale: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: str | tuple[float, float] | None = None,
+) -> Tensor:
+    """Return ``activation(scale * linear(input, weight) + bias + residual)`` in one pass.
+
+    As :func:`rushlight.ops.conv.conv2d_fused`: for inference, outside any graph.
+    """
+    cache, version = cache_of(weight)
+    dst = _core.linear(
+        input._array,
+        weight._array,
+        optional_array(bias),
+        cache,
+        version,
+        optional_array(scale),
+        optional_array(residual),
+        clamp_of(activation, "linear"),
+    )
+    return wrap(dst)

@@ -1,0 +1,62 @@
+// What a kernel does to its sums before it stores them:
+//   dst = clamp(scale[channel] * sum + shift[channel] + residual, low, high)
+#pragma once
+
+#include <stdint.h>
+
+namespace rushlight {
+
+enum class Activation { none, clamp };  // relu clamps to [0, infinity]
+
+template <class T>
+struct Epilogue {
+  const T* scale = nullptr;     // one value per channel; null leaves the sums as they are
+  const T* shift = nullptr;     // one value per channel, the bias; null adds nothing
+  const T* residual = nullptr;  // of the layout of dst; null adds nothing
+  Activation activation = Activation::none;
+  T low = 0, high = 0;
+
+  // The epilogue of what lies `channels` channels and `elements` of dst further on.
+  inline __attribute__((always_inline)) Epilogue at(int64_t channels, int64_t elements) const {
+    Epilogue moved = *this;
+    if (scale != nullptr) moved.scale += channels;
+    if (shift != nullptr) moved.shift += channels;
+    if (residual != nullptr) moved.residual += elements;
+    return moved;
+  }
+};
+
+}  // namespace rushlight
+
+#ifdef RUSHLIGHT_ISA
+#include "simd/vec.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+
+template <class V, class T>
+RUSHLIGHT_INLINE V activate(V x, const Epilogue<T>& epilogue) {
+  if (epilogue.activation == Activation::none) return x;
+  return clamp(x, V::broadcast(epilogue.low), V::broadcast(epilogue.high));
+}
+
+// Sums of one channel, whose values `scale` and `shift` point at.
+template <class V, class T>
+RUSHLIGHT_INLINE V scale_and_shift(V x, const Epilogue<T>& epilogue) {
+  if (epilogue.scale != nullptr) x = x * V::broadcast(*epilogue.scale);
+  if (epilogue.shift != nullptr) x += V::broadcast(*epilogue.shift);
+  return x;
+}
+
+// to[i] = the epilogue of sums[i] for `count` neighbouring sums of one channel; may be in place.
+template <class T>
+inline void finish_run(const T* sums, int64_t count, const Epilogue<T>& epilogue, T* to) {
+  for_each_vector<T>(0, count, [&](auto v, int64_t i) {
+    using V = decltype(v);
+    V x = scale_and_shift(V::load(sums + i), epilogue);
+    if (epilogue.residual != nullptr) x += V::load(epilogue.residual + i);
+    activate(x, epilogue).store(to + i);
+  });
+}
+
+}  // namespace rushlight::RUSHLIGHT_ISA
+#endif
