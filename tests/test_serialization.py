@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import rushlight as rl
-from rushlight.serialization import load, load_metadata, save
+from rushlight.serialization import CheckpointError, load, load_metadata, save
 
 
 def example():
@@ -197,60 +198,79 @@ DATA = bytes(8)
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "message"),
+    ("content", "message"),
     [
-        (b"", ValueError, "expected 8 or more"),
-        (b"PK\3\4 a zip file", ValueError, "announces a header"),
-        (file_of({}, length=100_000_001), ValueError, "the format allows 100000000"),
-        (file_of({}, length=2**64 - 1), ValueError, "the format allows"),
-        (file_of({}, length=50), ValueError, "truncated"),
-        (file_of(b""), ValueError, "does not start with"),
-        (file_of(b" {}"), ValueError, "does not start with"),
-        (file_of(b"[]"), ValueError, "does not start with"),
-        (file_of(b"{"), ValueError, "no valid JSON"),
-        (file_of(b'{"\xff":1}'), ValueError, "no valid JSON"),
-        (file_of(b'{"a":NaN}'), ValueError, "no valid JSON"),
-        (file_of(b'{"a":' + b"[" * 100_000), ValueError, "no valid JSON"),
-        (file_of(b'{"a":{},"a":{}}'), ValueError, "twice"),
-        (file_of({"a": 3}), ValueError, "'a'.*expected an object"),
-        (file_of({"a": {"dtype": "F32", "shape": []}}), ValueError, "expected an object"),
-        (file_of({"a": {**entry(), "x": 1}}, DATA), ValueError, "expected an object"),
-        (file_of({"__metadata__": {"a": 1}}), ValueError, "strings"),
-        (file_of({"__metadata__": []}), ValueError, "strings"),
-        (file_of({"a": entry("F16", [4])}, DATA), TypeError, "'a' is of type F16"),
-        (file_of({"a": entry("BF16", [4])}, DATA), TypeError, "'a' is of type BF16"),
-        (file_of({"a": entry("F33")}, DATA), ValueError, "unknown dtype 'F33'"),
-        (file_of({"a": entry(["F32"])}, DATA), ValueError, "unknown dtype"),
-        (file_of({"a": entry(shape=[-2])}, DATA), ValueError, "whole numbers"),
-        (file_of({"a": entry(shape=[2.0])}, DATA), ValueError, "whole numbers"),
-        (file_of({"a": entry(shape=[True, 2])}, DATA), ValueError, "whole numbers"),
-        (file_of({"a": entry(shape=[1] * 65)}, DATA), ValueError, "up to 64"),
-        (file_of({"a": entry(shape=[2**32, 2**32])}, DATA), ValueError, "does not fill 8 bytes"),
-        (file_of({"a": entry(shape=[2**62 + 2])}, DATA), ValueError, "does not fill"),
-        (file_of({"a": entry(shape=[3])}, DATA), ValueError, "does not fill"),
-        (file_of({"a": entry(shape=[0, 2**62, 2**62], offsets=[0, 0])}), ValueError, "unusable"),
-        (file_of({"a": entry(offsets=[8, 0])}, DATA), ValueError, "a begin and an end"),
-        (file_of({"a": entry(offsets=[0])}, DATA), ValueError, "a begin and an end"),
-        (file_of({"a": entry(offsets=[0, 2**70])}, DATA), ValueError, "a begin and an end"),
-        (file_of({"a": entry(offsets=[4, 12])}, bytes(12)), ValueError, "begins at byte 4"),
-        (file_of({"a": entry(), "b": entry()}, DATA), ValueError, "begins at byte 0, expected 8"),
+        (b"", "the file is empty"),
+        (b"hello", "no checkpoint: neither safetensors nor"),
+        (file_of({}, length=100_000_001), "the format allows 100000000"),
+        (file_of({}, length=2**64 - 1), "the format allows"),
+        (file_of({}, length=50), "truncated: the header takes 50 bytes"),
+        (file_of(b""), "no checkpoint"),
+        (file_of(b" {}"), "no checkpoint"),
+        (file_of(b"[]"), "no checkpoint"),
+        (file_of(b"{"), "no valid JSON"),
+        (file_of(b"{}}"), "no valid JSON: something follows"),
+        (file_of(b'{"\xff":1}'), "no valid JSON"),
+        (file_of(b'{"a":NaN}'), "tensor 'a': expected an object"),
+        (file_of(b'{"a":{"dtype":NaN}}'), "NaN is not JSON"),
+        (file_of(b'{"a":{"dtype":"F32","dtype":"F32"}}'), "a key appears twice"),
+        (file_of(b'{"a":' + b"[" * 100_000), "expected an object"),
+        (file_of(b'{"a":{"shape":' + b"[" * 4000 + b"}"), "no valid JSON"),
+        (file_of(b'{"a":{"shape":' + b" " * 5000 + b"}"), "at most 4096 bytes"),
+        (file_of(b'{"a\\'), "a string does not end"),
         (
-            file_of({"a": entry(), "b": entry(offsets=[12, 20])}, bytes(20)),
-            ValueError,
-            "begins at byte 12, expected 8",
+            file_of(json.dumps({"a": entry()}).encode()[:-1] + b',"a":{}}', DATA),
+            "'a' appears twice",
         ),
-        (file_of({"a": entry()}, bytes(9)), ValueError, "left over"),
-        (file_of({"a": entry()}, bytes(7)), ValueError, "truncated"),
-        (file_of({"a": entry(shape=[2**40], offsets=[0, 2**42])}, DATA), ValueError, "truncated"),
-        (file_of({"a": entry("BOOL", [8])}, b"\1\0\1\2" + bytes(4)), ValueError, "bytes 0 and 1"),
+        (file_of(b'{"__metadata__":{},"__metadata__":{}}'), "appears twice"),
+        (file_of(b'{"__metadata__":{"k":"1","k":"2"}}'), "the key 'k' appears twice"),
+        (file_of({"a": 3}), "'a': expected an object"),
+        (file_of({"a": {"dtype": "F32", "shape": []}}), "expected an object"),
+        (file_of({"a": {**entry(), "x": 1}}, DATA), "expected an object"),
+        (file_of({"__metadata__": {"a": 1}}), "strings to strings"),
+        (file_of({"__metadata__": {"a": {}}}), "strings to strings"),
+        (file_of({"__metadata__": []}), "strings to strings"),
+        (file_of({"a": entry("F8_E4M3", [8])}, DATA), "'a': elements of type F8_E4M3 are not"),
+        (file_of({"a": entry("C64", [1])}, DATA), "'a': elements of type C64 are not"),
+        (file_of({"a": entry("F33")}, DATA), "unknown dtype 'F33'"),
+        (file_of({"a": entry(["F32"])}, DATA), "unknown dtype"),
+        (file_of({"a": entry(shape=[-2])}, DATA), "whole numbers"),
+        (file_of({"a": entry(shape=[2.0])}, DATA), "whole numbers"),
+        (file_of({"a": entry(shape=[True, 2])}, DATA), "whole numbers"),
+        (file_of({"a": entry(shape=[1] * 65)}, DATA), "up to"),
+        (file_of({"a": entry(shape=[2**32, 2**32])}, DATA), "does not fill 8 bytes"),
+        (file_of({"a": entry(shape=[2**62 + 2])}, DATA), "does not fill"),
+        (file_of({"a": entry(shape=[3])}, DATA), "does not fill"),
+        (file_of({"a": entry(shape=[0, 2**62, 2**62], offsets=[0, 0])}), "would take"),
+        (file_of({"a": entry(offsets=[8, 0])}, DATA), "a begin and an end"),
+        (file_of({"a": entry(offsets=[0])}, DATA), "a begin and an end"),
+        (file_of({"a": entry(offsets=[0, 2**70])}, DATA), "a begin and an end"),
+        (file_of({"a": entry(offsets=[4, 12])}, bytes(12)), "begins at byte 4"),
+        (file_of({"a": entry(), "b": entry()}, DATA), "begins at byte 0 of the data, expected 8"),
+        (file_of({"a": entry(), "b": entry(offsets=[12, 20])}, bytes(20)), "expected 8: overlaps"),
+        (file_of({"a": entry()}, bytes(9)), "left over"),
+        (file_of({"a": entry()}, bytes(7)), "truncated"),
+        (file_of({"a": entry(shape=[2**40], offsets=[0, 2**42])}, DATA), "truncated"),
+        (file_of({"a": entry("BOOL", [8])}, b"\1\0\1\2" + bytes(4)), "bytes 0 and 1"),
+        (file_of({"a": entry("U64", [1])}, b"\xff" * 8), "too large for int64"),
     ],
 )
-def test_load_refuses(tmp_path, content, error, message):
+def test_load_refuses(tmp_path, content, message):
     path = tmp_path / "some-file"
     path.write_bytes(content)
-    with pytest.raises(error, match=message) as caught:
+    with pytest.raises(CheckpointError, match=message) as caught:
         load(path)
-    assert str(path) in str(caught.value)
+    error = caught.value
+    assert isinstance(error, ValueError)
+    assert error.file == str(path)
+    assert str(error).startswith(f"{path}: {error.reason}")
+    assert error.offset is None or f"(at byte {error.offset})" in str(error)
+
+
+def test_the_error_survives_a_process_border():
+    error = CheckpointError("file", "damaged", 3)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.offset) == ("file: damaged (at byte 3)", 3)
 
 
 def test_what_the_format_allows_is_read():
@@ -267,35 +287,6 @@ def test_what_the_format_allows_is_read():
     assert loaded["early"].item() == 2.5
     assert loaded["late"].tolist() == [1, 2]
     assert load(io.BytesIO(file_of(b"{}      "))) == {}
-
-
-def small_file():
-    stream = io.BytesIO()
-    state = {"a.weight": rl.randn(2, 3), "b": rl.tensor([True, False]), "n": rl.tensor(3)}
-    save(state, stream, metadata={"k": "v"})
-    return stream.getvalue()
-
-
-def test_every_truncation_is_refused():
-    whole = small_file()
-    for end in range(len(whole)):
-        with pytest.raises(ValueError, match="safetensors"):
-            load(io.BytesIO(whole[:end]))
-
-
-def test_damaged_bytes_give_value_errors_or_tensors():
-    whole = small_file()
-    rng = np.random.default_rng(1)
-    refused = 0
-    for trial in range(4000):
-        damaged = bytearray(whole)
-        for _ in range(1 + trial % 3):
-            damaged[rng.integers(len(whole))] ^= 1 << int(rng.integers(8))
-        try:
-            load(io.BytesIO(bytes(damaged)))
-        except ValueError:
-            refused += 1
-    assert 1500 < refused < 4000
 
 
 def test_a_lying_header_takes_no_memory(tmp_path):

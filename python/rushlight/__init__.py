@@ -31,6 +31,7 @@ from rushlight.dtypes import int64 as int64
 from rushlight.formatting import set_printoptions as set_printoptions
 from rushlight.nn.summary import summary as summary
 from rushlight.ops.public import *
+from rushlight.serialization import CheckpointError as CheckpointError
 from rushlight.serialization import load as load
 from rushlight.serialization import save as save
 from rushlight.tensor import Tensor as Tensor

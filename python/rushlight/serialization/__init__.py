@@ -1,5 +1,8 @@
-"""Weights to files and back, in the safetensors format."""
+"""Weights to files and back: safetensors and PyTorch's own format, with nothing executed."""
 
-from rushlight.serialization.safetensors import load, load_metadata, save
+from rushlight.serialization.errors import CheckpointError
+from rushlight.serialization.lazy import safe_open
+from rushlight.serialization.loading import inspect, load, load_metadata
+from rushlight.serialization.saving import save
 
-__all__ = ["load", "load_metadata", "save"]
+__all__ = ["CheckpointError", "inspect", "load", "load_metadata", "safe_open", "save"]
