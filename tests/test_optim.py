@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rushlight as rl
-from rushlight.optim import SGD, Adam, AdamW, Optimizer
+from rushlight.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 STEPS = 20
 SGD_CASES = [
@@ -26,6 +26,19 @@ ADAM_CASES = [
     {"weight_decay": 0.1, "amsgrad": True, "maximize": True},
     {"betas": (0.0, 0.0)},
 ]
+RMSPROP_CASES = [
+    {},
+    {"momentum": 0.9},
+    {"centered": True, "alpha": 0.9},
+    {"centered": True, "momentum": 0.5, "weight_decay": 0.1, "maximize": True},
+    {"alpha": 0.3, "eps": 1e-3},
+]
+ADAGRAD_CASES = [
+    {},
+    {"lr_decay": 0.1, "weight_decay": 0.05},
+    {"initial_accumulator_value": 0.5, "maximize": True, "eps": 1e-4},
+]
+ADADELTA_CASES = [{}, {"rho": 0.5, "weight_decay": 0.1}, {"eps": 1e-3, "maximize": True}]
 
 
 def sgd_reference(param, grads, lr, momentum=0, dampening=0, weight_decay=0, nesterov=False,
@@ -55,6 +68,51 @@ def adam_reference(param, grads, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=
         second = (largest if amsgrad else square) / (1 - betas[1] ** step)
         param = param - lr * mean / (1 - betas[0] ** step) / (np.sqrt(second) + eps)
     return param
+
+
+def rmsprop_reference(param, grads, lr, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0,
+                      centered=False, maximize=False):  # fmt: skip
+    square, mean, buffer = (np.zeros_like(param) for _ in range(3))
+    for grad in grads:
+        g = (-grad if maximize else grad) + weight_decay * param
+        square = alpha * square + (1 - alpha) * g * g
+        mean = alpha * mean + (1 - alpha) * g
+        update = g / (np.sqrt(square - mean * mean if centered else square) + eps)
+        buffer = momentum * buffer + update
+        param = param - lr * (buffer if momentum else update)
+    return param
+
+
+def adagrad_reference(param, grads, lr, lr_decay=0, weight_decay=0, initial_accumulator_value=0,
+                      eps=1e-10, maximize=False):  # fmt: skip
+    total = np.full_like(param, initial_accumulator_value)
+    for step, grad in enumerate(grads):
+        g = (-grad if maximize else grad) + weight_decay * param
+        total = total + g * g
+        param = param - lr / (1 + step * lr_decay) * g / (np.sqrt(total) + eps)
+    return param
+
+
+def adadelta_reference(param, grads, lr, rho=0.9, eps=1e-6, weight_decay=0, maximize=False):
+    square, steps = np.zeros_like(param), np.zeros_like(param)
+    for grad in grads:
+        g = (-grad if maximize else grad) + weight_decay * param
+        square = rho * square + (1 - rho) * g * g
+        delta = np.sqrt(steps + eps) / np.sqrt(square + eps) * g
+        steps = rho * steps + (1 - rho) * delta * delta
+        param = param - lr * delta
+    return param
+
+
+REFERENCES = [
+    (kind, reference, options)
+    for kind, reference, cases in (
+        (RMSprop, rmsprop_reference, RMSPROP_CASES),
+        (Adagrad, adagrad_reference, ADAGRAD_CASES),
+        (Adadelta, adadelta_reference, ADADELTA_CASES),
+    )
+    for options in cases
+]
 
 
 def data(shape=(5, 7), steps=STEPS, seed=0):
@@ -102,10 +160,25 @@ def test_adam_follows_the_reference(kind, options, dtype):
     np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [rl.float32, rl.float64], ids=str)
+@pytest.mark.parametrize(("kind", "reference", "options"), REFERENCES)
+def test_the_others_follow_their_references(kind, reference, options, dtype):
+    start, grads = data()
+    param = leaf(start, dtype)
+    result = run(kind([param], lr=0.03, **options), param, grads)
+    tolerance = 3e-5 if dtype is rl.float32 else 1e-11
+    expected = reference(start, grads, 0.03, **options)
+    np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [("SGD", each) for each in SGD_CASES]
-    + [(name, each) for name in ("Adam", "AdamW") for each in ADAM_CASES],
+    + [(name, each) for name in ("Adam", "AdamW") for each in ADAM_CASES]
+    + [("RMSprop", each) for each in RMSPROP_CASES]
+    + [("Adagrad", each) for each in ADAGRAD_CASES]
+    + [("Adadelta", each) for each in ADADELTA_CASES],
+    ids=lambda value: value if isinstance(value, str) else options_id(value),
 )
 def test_same_as_torch(name, options):
     torch = pytest.importorskip("torch")
@@ -143,7 +216,7 @@ def test_repr_of_two_groups_is_torchs():
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (0, 3), (17,), (3, 1, 2)])
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta])
 def test_any_shape(kind, shape):
     start, grads = data(shape, steps=3)
     param = leaf(start)
@@ -158,8 +231,11 @@ def test_any_shape(kind, shape):
         lambda optimizer: SGD(optimizer, lr=0.1, momentum=0.9, weight_decay=0.1),
         lambda optimizer: Adam(optimizer, lr=0.1, amsgrad=True),
         lambda optimizer: AdamW(optimizer, lr=0.1),
+        lambda optimizer: RMSprop(optimizer, lr=0.1, momentum=0.9, centered=True),
+        lambda optimizer: Adagrad(optimizer, lr=0.1),
+        lambda optimizer: Adadelta(optimizer, lr=0.1),
     ],
-    ids=["SGD", "Adam", "AdamW"],
+    ids=["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta"],
 )
 def test_strided_parameters_and_gradients_are_updated(build):
     start, grads = data((6, 4), steps=4)
@@ -426,6 +502,13 @@ P = rl.ones(2, requires_grad=True)
         (lambda: Adam([P], betas=(0.9,)), ValueError, "pair of numbers"),
         (lambda: Adam([P], eps=-1), ValueError, "Invalid epsilon value: -1"),
         (lambda: AdamW([P], lr=math.nan), ValueError, "AdamW: lr"),
+        (lambda: RMSprop([P], alpha=-1), ValueError, "Invalid alpha value: -1"),
+        (lambda: RMSprop([P], momentum=-1), ValueError, "Invalid momentum value: -1"),
+        (lambda: Adagrad([P], lr_decay=-1), ValueError, "Invalid lr_decay value: -1"),
+        (lambda: Adagrad([P], initial_accumulator_value=-1), ValueError, "initial_accumulator"),
+        (lambda: Adadelta([P], rho=1.5), ValueError, "Invalid rho value: 1.5"),
+        (lambda: Adadelta([P], differentiable=True), ValueError, "differentiable"),
+        (lambda: SGD([("a", P), rl.ones(1)]), ValueError, "names are missing"),
     ],
 )
 def test_bad_input(build, error, message):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rushlight import _core, dtypes
-from rushlight.dtypes import Array
-from rushlight.ops.creation import full, zeros_like
+from rushlight import _core
 from rushlight.optim.fused import (
     call_in_place,
     check_at_least_zero,
     check_modes,
-    check_target,
+    kept,
     number,
+    step_counts,
 )
 from rushlight.optim.optimizer import Group, Optimizer, Params
 from rushlight.tensor import Tensor
@@ -101,25 +100,16 @@ class Adam(Optimizer):
                 raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
         check_modes(name, group)
 
-    def _update(self, param: Tensor, grad: Array, group: Group) -> None:
-        check_target(type(self).__name__, param)
-        state = self.state[param]
-        step = state.get("step", 0)
-        if not isinstance(step, Tensor):  # a new state, or a count from an early PyTorch
-            step = state["step"] = full((), float(step), dtype=dtypes.float32)
-        for name in self._elementwise_state if group["amsgrad"] else self._elementwise_state[:2]:
-            if state.get(name) is None:
-                state[name] = zeros_like(param)
-        step._array += 1
-        step._bump_version()
+    def _update(self, params: list[Tensor], group: Group) -> None:
+        largest = "max_exp_avg_sq" if group["amsgrad"] else None
         beta1, beta2 = group["betas"]
-        largest = state["max_exp_avg_sq"] if group["amsgrad"] else None
         call_in_place(
             _core.adam_step,
-            param,
-            grad,
-            [state["exp_avg"], state["exp_avg_sq"], largest],
-            step=int(step._array),
+            params,
+            kept(self.state, params, "exp_avg"),
+            kept(self.state, params, "exp_avg_sq"),
+            None if largest is None else kept(self.state, params, largest),
+            step_counts(self.state, params),
             lr=float(group["lr"]),
             beta1=float(beta1),
             beta2=float(beta2),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
+from rushlight import dtypes
 from rushlight.dtypes import Array
+from rushlight.ops.creation import full, zeros_like
 from rushlight.tensor import Tensor
 
 __all__: list[str] = []
+
+Make: TypeAlias = Callable[[Tensor], Tensor]
 
 
 def number(value: Any, what: str) -> float:
@@ -30,7 +34,7 @@ def check_at_least_zero(optimizer: str, what: str, argument: str, value: Any) ->
 
 def check_modes(optimizer: str, group: dict[str, Any]) -> None:
     """Refuse the one of PyTorch's modes that would change results and does not exist here."""
-    if group["differentiable"]:
+    if group.get("differentiable"):
         raise ValueError(f"{optimizer}: differentiable=True is not supported")
 
 
@@ -53,24 +57,81 @@ def check_target(optimizer: str, param: Tensor) -> None:
 
 def call_in_place(
     kernel: Callable[..., None],
-    param: Tensor,
-    grad: Array,
-    state: list[Tensor | None],
+    params: list[Tensor],
+    *states: list[Tensor] | None,
     **options: Any,
 ) -> None:
-    """Run ``kernel(param, grad, *state, **options)``, which updates `param` and `state`.
+    """Run ``kernel(params, grads, *states, **options)``, which updates all but the gradients.
 
     The kernels work on C-contiguous, aligned arrays only. Another layout is computed in a copy
     that is written back.
     """
-    targets = [param, *state]
-    arrays = [
-        None if each is None else each._array if each._array.flags.carray else each._array.copy("C")
-        for each in targets
-    ]
-    kernel(arrays[0], grad, *arrays[1:], **options)
-    for target, array in zip(targets, arrays, strict=True):
-        if target is not None:
-            if array is not target._array:
-                target._array[...] = array
-            target._bump_version()
+    copies: list[tuple[Array, Array]] = []
+
+    def place(tensor: Tensor) -> Array:
+        array = tensor._array
+        if array.flags.carray:
+            return array
+        copies.append((array, array.copy("C")))
+        return copies[-1][1]
+
+    kernel(
+        [place(param) for param in params],
+        [gradient_of(param) for param in params],
+        *(None if state is None else [place(each) for each in state] for state in states),
+        **options,
+    )
+    for array, copy in copies:
+        array[...] = copy
+    for tensors in (params, *states):
+        for tensor in tensors or ():
+            tensor._bump_version()
+
+
+def gradient_of(param: Tensor) -> Array:
+    """Return the array of a gradient that is there."""
+    assert param._grad is not None
+    return param._grad._array
+
+
+def by_type(params: list[Tensor]) -> list[list[Tensor]]:
+    """Return the parameters that have a gradient, in lists that can take a step at once.
+
+    Those of a list have one element type, and none is twice in a list.
+    """
+    found: dict[tuple[Any, int], list[Tensor]] = {}
+    times: dict[int, int] = {}
+    for param in params:
+        if param._grad is not None:
+            times[id(param)] = time = times.get(id(param), 0) + 1
+            found.setdefault((param._array.dtype, time), []).append(param)
+    return list(found.values())
+
+
+def kept(
+    state: Mapping[Any, dict[str, Any]], params: list[Tensor], name: str, make: Make = zeros_like
+) -> list[Tensor]:
+    """Return the state `name` of each parameter, made where there is none yet."""
+    result = []
+    for param in params:
+        own = state[param]
+        found = own.get(name)
+        if found is None:
+            found = own[name] = make(param)
+        result.append(found)
+    return result
+
+
+def step_counts(state: Mapping[Any, dict[str, Any]], params: list[Tensor]) -> list[Tensor]:
+    """Return the tensors that count the steps of each parameter; the kernels move them on."""
+    for param in params:
+        own = state[param]
+        count = own.get("step", 0)
+        if not isinstance(count, Tensor):  # a new state, or a count from an early PyTorch
+            own["step"] = zero_count(param).fill_(float(count))
+    return [state[param]["step"] for param in params]
+
+
+def zero_count(param: Tensor) -> Tensor:
+    """Return a count of no steps: float32 whatever the parameter's type, as PyTorch keeps it."""
+    return full((), 0.0, dtype=dtypes.float32)

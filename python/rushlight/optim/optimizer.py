@@ -9,15 +9,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from rushlight.autograd.grad_mode import enable_grad
 from rushlight.autograd.hooks import HookDict, RemovableHandle
-from rushlight.dtypes import Array
+from rushlight.ops.creation import as_tensor
+from rushlight.optim.flat import FlatGradients
+from rushlight.optim.fused import by_type, check_target
 from rushlight.tensor import Tensor
 
 __all__ = ["Optimizer"]
 
 Group: TypeAlias = "dict[str, Any]"
-Params: TypeAlias = "Iterable[Tensor] | Iterable[Group]"
+Params: TypeAlias = "Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]"
 Closure: TypeAlias = "Callable[[], Any]"
 
 _UNORDERED = (
@@ -33,6 +37,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if type(self).step is not wrapped:  # reached through super().step()
             return step(self, *args, **kwargs)
+        self._opt_called = True  # the schedulers warn when they are asked before
         call: tuple[Any, ...] = (self, *args)
         for hook in list(self._step_pre_hooks.values()):
             changed = hook(self, call, kwargs)
@@ -52,6 +57,28 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def _add_hook(hooks: HookDict, hook: Callable[..., Any], prepend: bool) -> RemovableHandle:
+    before = list(hooks.items()) if prepend else []
+    handle = RemovableHandle.add(hooks, hook)
+    for key, other in before:
+        hooks[key] = hooks.pop(key, other)
+    return handle
+
+
+def _split_names(group: Group) -> None:
+    """Take (name, parameter) pairs apart: the names go to ``group["param_names"]``."""
+    entries = group["params"]
+    pairs = [isinstance(each, tuple) and len(each) == 2 for each in entries]
+    if not any(pairs):
+        return
+    if not all(pairs):
+        raise ValueError(
+            "all optimizer params should be with/without names. Some param names are missing"
+        )
+    group["param_names"] = [name for name, _ in entries]
+    group["params"] = [param for _, param in entries]
+
+
 class Optimizer:
     """Base class of the optimizers.
 
@@ -60,9 +87,9 @@ class Optimizer:
 
     Parameters
     ----------
-    params : iterable of Tensor or of dict
-        The parameters, or groups of them: dicts with the key ``"params"`` and options that
-        differ from `defaults`.
+    params : iterable of Tensor, of (str, Tensor) or of dict
+        The parameters, with their names or without, or groups of them: dicts with the key
+        ``"params"`` and options that differ from `defaults`.
     defaults : dict
         Options of the groups that do not set their own.
 
@@ -76,6 +103,8 @@ class Optimizer:
 
     # State that has one element per element of the parameter; checked when a state is loaded.
     _elementwise_state: tuple[str, ...] = ()
+    _opt_called = False
+    _flat: list[FlatGradients]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,8 +122,7 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
-        self._step_pre_hooks = HookDict()
-        self._step_post_hooks = HookDict()
+        self._make_hooks()
         entries: list[Any] = list(params)
         if not entries:
             raise ValueError("optimizer got an empty parameter list")
@@ -122,10 +150,15 @@ class Optimizer:
         if isinstance(params, (set, frozenset)):
             raise TypeError(_UNORDERED)
         group = {**param_group, "params": [params] if isinstance(params, Tensor) else list(params)}
+        _split_names(group)
         self._check_params(group["params"])
         for name, default in self.defaults.items():
             group.setdefault(name, default)
         self._check_group(group)
+        if any(("param_names" in other) != ("param_names" in group) for other in self.param_groups):
+            raise ValueError(
+                "all optimizer params should be with/without names. Some param names are missing"
+            )
         self.param_groups.append(group)
 
     def _check_params(self, params: list[Any]) -> None:
@@ -179,15 +212,49 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is not None:
-                    self._update(param, param.grad._array, group)
+            for params in by_type(group["params"]):
+                for param in params:
+                    check_target(type(self).__name__, param)
+                self._update(params, group)
         return loss
 
-    def _update(self, param: Tensor, grad: Array, group: Group) -> None:
+    def _update(self, params: list[Tensor], group: Group) -> None:
+        """Update parameters of `group`, which are of one type and have gradients."""
         raise NotImplementedError(f"{type(self).__name__} defines neither step nor _update")
 
+    def flat_grads(self) -> list[Tensor]:
+        """Return the gradients of each group as one flat tensor, for an allreduce, say.
+
+        A parameter's ``grad`` becomes a view of its group's tensor, in the order of the group: a
+        change of the one is a change of the other, and the gradients are copied once. Parameters
+        without a gradient get zeros. With ``zero_grad(set_to_none=False)`` the views stay, and
+        backward adds into the flat tensors without any copy.
+
+        Returns
+        -------
+        list of Tensor
+            A 1-d tensor for each group with parameters, the same ones at every call.
+
+        Raises
+        ------
+        ValueError
+            When the parameters of a group differ in element type.
+        """
+        groups = [group["params"] for group in self.param_groups if group["params"]]
+        kept = [each for each in self._flat if any(each.fits(params) for params in groups)]
+        self._flat = [
+            next((each for each in kept if each.fits(params)), None) or FlatGradients(list(params))
+            for params in groups
+        ]
+        return [each.gather() for each in self._flat]
+
     # -- hooks ------------------------------------------------------------------------------
+
+    def _make_hooks(self) -> None:
+        self._flat = []
+        self._step_pre_hooks, self._step_post_hooks = HookDict(), HookDict()
+        self._state_pre_hooks, self._state_post_hooks = HookDict(), HookDict()
+        self._load_pre_hooks, self._load_post_hooks = HookDict(), HookDict()
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step.
@@ -201,6 +268,33 @@ class Optimizer:
         """Call ``hook(optimizer, args, kwargs)`` after each step."""
         return RemovableHandle.add(self._step_post_hooks, hook)
 
+    def register_state_dict_pre_hook(
+        self, hook: Callable[[Optimizer], None], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer)`` before :meth:`state_dict` reads the state."""
+        return _add_hook(self._state_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(
+        self, hook: Callable[[Optimizer, dict[str, Any]], Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)``; what it returns, if not None, is the state."""
+        return _add_hook(self._state_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(
+        self, hook: Callable[[Optimizer, dict[str, Any]], Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)`` with a copy of the dict before it is loaded.
+
+        What the hook returns, if not None, is loaded instead.
+        """
+        return _add_hook(self._load_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(
+        self, hook: Callable[[Optimizer], None], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer)`` after :meth:`load_state_dict`."""
+        return _add_hook(self._load_post_hooks, hook, prepend)
+
     # -- checkpoints ------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -212,6 +306,8 @@ class Optimizer:
             ``"state"`` maps a parameter's number to its state, whose tensors are not copied;
             ``"param_groups"`` lists the options of each group with the numbers in ``"params"``.
         """
+        for hook in list(self._state_pre_hooks.values()):
+            hook(self)
         numbers: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -222,7 +318,11 @@ class Optimizer:
             numbers[id(key)] if isinstance(key, Tensor) else key: value
             for key, value in self.state.items()
         }
-        return {"state": state, "param_groups": groups}
+        result: dict[str, Any] = {"state": state, "param_groups": groups}
+        for hook in list(self._state_post_hooks.values()):
+            changed = hook(self, result)
+            result = result if changed is None else changed
+        return result
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load a state that :meth:`state_dict` returned; its tensors are copied.
@@ -236,6 +336,10 @@ class Optimizer:
         ValueError
             When the groups, their sizes, the shape of a state or an option do not fit.
         """
+        state_dict = dict(state_dict)
+        for hook in list(self._load_pre_hooks.values()):
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
         groups = self._groups_from(state_dict["param_groups"])
         params = {
             number: param
@@ -252,6 +356,8 @@ class Optimizer:
                     name: self._state_from(param, name, value) for name, value in values.items()
                 }
         self.param_groups, self.state = groups, state
+        for hook in list(self._load_post_hooks.values()):
+            hook(self)
 
     def _groups_from(self, saved: list[Group]) -> list[Group]:
         if len(saved) != len(self.param_groups):
@@ -270,6 +376,8 @@ class Optimizer:
             options = copy.deepcopy({key: group[key] for key in group if key != "params"})
             # Options that the saved state does not know keep this optimizer's defaults.
             merged = {**self.defaults, **options, "params": list(own["params"])}
+            if "param_names" in own:  # names are this model's, whatever the saved one's were
+                merged["param_names"] = list(own["param_names"])
             self._check_group(merged)
             result.append(merged)
         return result
@@ -279,6 +387,10 @@ class Optimizer:
             return {key: self._state_from(param, key, item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return type(value)(self._state_from(param, name, item) for item in value)
+        if isinstance(value, np.ndarray) or (
+            not isinstance(value, (Tensor, np.generic)) and hasattr(value, "__array__")
+        ):
+            value = as_tensor(np.array(value.__array__()))  # PyTorch's own tensors come so
         if not isinstance(value, Tensor):
             return value
         if name in self._elementwise_state and value.shape != param.shape:
@@ -297,8 +409,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._step_pre_hooks = HookDict()
-        self._step_post_hooks = HookDict()
+        self._make_hooks()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from rushlight import _core
-from rushlight.dtypes import Array
-from rushlight.ops.creation import zeros_like
 from rushlight.optim.fused import (
     call_in_place,
     check_at_least_zero,
     check_modes,
-    check_target,
+    kept,
     number,
 )
 from rushlight.optim.optimizer import Group, Optimizer, Params
@@ -90,22 +88,17 @@ class SGD(Optimizer):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         check_modes("SGD", group)
 
-    def _update(self, param: Tensor, grad: Array, group: Group) -> None:
-        check_target("SGD", param)
-        buffer: Tensor | None = None
-        first_step = False
+    def _update(self, params: list[Tensor], group: Group) -> None:
+        buffers: list[Tensor] | None = None
+        fresh = [False] * len(params)
         if group["momentum"] != 0:
-            state = self.state[param]
-            buffer = state.get("momentum_buffer")
-            first_step = buffer is None
-            if buffer is None:
-                buffer = state["momentum_buffer"] = zeros_like(param)
+            fresh = [self.state[param].get("momentum_buffer") is None for param in params]
+            buffers = kept(self.state, params, "momentum_buffer")
         call_in_place(
             _core.sgd_step,
-            param,
-            grad,
-            [buffer],
-            first_step=first_step,
+            params,
+            buffers,
+            fresh=fresh,
             lr=float(group["lr"]),
             momentum=float(group["momentum"]),
             dampening=float(group["dampening"]),
