@@ -11,7 +11,10 @@ import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-Case = Callable[[], Any]
+from benchmarks.training import engine_of
+from benchmarks.turns import Case, Rows
+
+Laid = Callable[[Any], Any]
 
 
 class Shape(NamedTuple):
@@ -59,84 +62,92 @@ def _gradient(leaves: list[Any], result: Any, grad: Any) -> Any:
     return run
 
 
-def _convolutions(engine: Any, functional: Any, laid: Callable[[Any], Any]) -> dict[str, Case]:
-    cases: dict[str, Case] = {}
-    for shape in CONVOLUTIONS:
-        x = laid(engine.randn(shape.n, shape.ic, shape.size, shape.size))
-        w = laid(engine.randn(shape.oc, shape.ic // shape.groups, shape.kernel, shape.kernel))
-        geometry = {
-            "stride": shape.stride,
-            "padding": shape.kernel // 2,
-            "groups": shape.groups,
-        }
-        for leaf, name in ((x, "d_src"), (w, "d_weight")):
-            if name == "d_src" and shape.ic == 3:
-                continue  # the images of a first layer need no gradient
-            # A leaf of its own, so that only this gradient is computed.
-            own = leaf.detach().requires_grad_()
-            result = functional.conv2d(
-                *((own, w) if name == "d_src" else (x, own)), None, **geometry
-            )
-            grad = laid(engine.randn(*result.shape))
-            cases[f"conv2d {name} {shape}"] = _gradient([own], result, grad)
-    return cases
+def _convolution(engine: Any, functional: Any, laid: Laid, shape: Shape, of: str) -> Case:
+    x = laid(engine.randn(shape.n, shape.ic, shape.size, shape.size))
+    w = laid(engine.randn(shape.oc, shape.ic // shape.groups, shape.kernel, shape.kernel))
+    # One leaf, so that only this gradient is computed.
+    leaf = (x if of == "d_src" else w).requires_grad_()
+    settings = {"stride": shape.stride, "padding": shape.kernel // 2, "groups": shape.groups}
+    result = functional.conv2d(x, w, None, **settings)
+    return _gradient([leaf], result, laid(engine.randn(*result.shape)))
 
 
-def _norms(engine: Any, functional: Any, laid: Callable[[Any], Any]) -> dict[str, Case]:
-    cases: dict[str, Case] = {}
-    for dims in IMAGES:
-        x = laid(engine.randn(*dims)).requires_grad_()
-        w, b = (engine.randn(dims[1]).requires_grad_() for _ in range(2))
-        mean, var = engine.zeros(dims[1]), engine.ones(dims[1])
-        forward = functools.partial(functional.batch_norm, x, mean, var, w, b, True)
-        result = forward()
-        grad, name = laid(engine.randn(*dims)), "x".join(map(str, dims))
-        cases[f"batch norm forward {name}"] = forward
-        cases[f"batch norm backward {name}"] = _gradient([x, w, b], result, grad)
-    return cases
+def _norm(engine: Any, functional: Any, laid: Laid, dims: tuple[int, ...], of: str) -> Case:
+    x = laid(engine.randn(*dims)).requires_grad_()
+    w, b = (engine.randn(dims[1]).requires_grad_() for _ in range(2))
+    mean, var = engine.zeros(dims[1]), engine.ones(dims[1])
+    forward = functools.partial(functional.batch_norm, x, mean, var, w, b, True)
+    if of == "forward":
+        return forward
+    return _gradient([x, w, b], forward(), laid(engine.randn(*dims)))
 
 
-def _others(engine: Any, functional: Any, laid: Callable[[Any], Any]) -> dict[str, Case]:
-    cases: dict[str, Case] = {}
-    for title, dims, function in (
-        ("relu", (128, 16, 32, 32), functional.relu),
-        ("max pool 2x2", (64, 64, 24, 24), lambda x: functional.max_pool2d(x, 2)),
-        ("max pool 3x3 s2", (16, 64, 32, 32), lambda x: functional.max_pool2d(x, 3, 2, 1)),
-        ("global average", (128, 64, 8, 8), lambda x: functional.adaptive_avg_pool2d(x, 1)),
-    ):
-        x = laid(engine.randn(*dims)).requires_grad_()
-        result = function(x)
-        grad = laid(engine.randn(*result.shape))
-        name = "x".join(map(str, dims))
-        cases[f"{title} forward {name}"] = functools.partial(function, x)
-        cases[f"{title} backward {name}"] = _gradient([x], result, grad)
-    for n, classes in ((128, 10), (128, 1000)):
-        scores = engine.randn(n, classes).requires_grad_()
-        labels = engine.randint(0, classes, (n,))
-        cases[f"cross entropy forward and backward {n}x{classes}"] = functools.partial(
-            _cross_entropy, functional, scores, labels
-        )
-    return cases
+OTHERS: dict[str, Any] = {
+    "relu": ((128, 16, 32, 32), lambda functional, x: functional.relu(x)),
+    "max pool 2x2": ((64, 64, 24, 24), lambda functional, x: functional.max_pool2d(x, 2)),
+    "max pool 3x3 s2": ((16, 64, 32, 32), lambda functional, x: functional.max_pool2d(x, 3, 2, 1)),
+    "global average": (
+        (128, 64, 8, 8),
+        lambda functional, x: functional.adaptive_avg_pool2d(x, 1),
+    ),
+}
 
 
-def _cross_entropy(functional: Any, scores: Any, labels: Any) -> None:
-    scores.grad = None
-    functional.cross_entropy(scores, labels).backward()
+def _other(engine: Any, functional: Any, laid: Laid, title: str, of: str) -> Case:
+    dims, function = OTHERS[title]
+    x = laid(engine.randn(*dims)).requires_grad_()
+    result = function(functional, x)
+    if of == "forward":
+        return functools.partial(function, functional, x)
+    return _gradient([x], result, laid(engine.randn(*result.shape)))
 
 
-def prepare(library: str, threads: int) -> dict[str, Case]:
-    """Return the cases; the two libraries share every name that is used here."""
-    base, _, layout = library.partition("-")
-    engine = importlib.import_module(base)
-    functional = importlib.import_module(f"{base}.nn.functional")
+def _cross_entropy(engine: Any, functional: Any, laid: Laid, classes: int) -> Case:
+    scores = engine.randn(128, classes).requires_grad_()
+    labels = engine.randint(0, classes, (128,))
+
+    def run() -> None:
+        scores.grad = None
+        functional.cross_entropy(scores, labels).backward()
+
+    return run
+
+
+def prepare(library: str, threads: int) -> Rows:
+    """Return the rows; the two libraries share every name that is used here."""
+    engine = engine_of(library)
+    functional = importlib.import_module(f"{engine.__name__}.nn.functional")
     engine.set_num_threads(threads)
     engine.manual_seed(0)
 
     def laid(tensor: Any) -> Any:
-        return tensor.contiguous(memory_format=engine.channels_last) if layout else tensor
+        if library.endswith("_cl"):
+            return tensor.contiguous(memory_format=engine.channels_last)
+        return tensor
 
+    made = {
+        **{
+            f"conv2d {of} {shape}": (_convolution, shape, of)
+            for shape in CONVOLUTIONS
+            for of in ("d_src", "d_weight")
+            if not (of == "d_src" and shape.ic == 3)  # images need no gradient
+        },
+        **{
+            f"batch norm {of} {'x'.join(map(str, dims))}": (_norm, dims, of)
+            for dims in IMAGES
+            for of in ("forward", "backward")
+        },
+        **{
+            f"{title} {of} {'x'.join(map(str, OTHERS[title][0]))}": (_other, title, of)
+            for title in OTHERS
+            for of in ("forward", "backward")
+        },
+        **{
+            f"cross entropy forward and backward 128x{classes}": (_cross_entropy, classes)
+            for classes in (10, 1000)
+        },
+    }
     return {
-        **_convolutions(engine, functional, laid),
-        **_norms(engine, functional, laid),
-        **_others(engine, functional, laid),
+        name: functools.partial(make, engine, functional, laid, *rest)
+        for name, (make, *rest) in made.items()
     }
