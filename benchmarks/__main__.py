@@ -5,7 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 
-QUESTIONS = ("layers", "overhead", "startup", "training")
+QUESTIONS = (
+    "layers",
+    "models",
+    "overhead",
+    "startup",
+    "training",
+)
 
 if len(sys.argv) < 2 or sys.argv[1] not in QUESTIONS:
     sys.exit(f"usage: python -m benchmarks {{{' | '.join(QUESTIONS)}}} [--help]")

@@ -25,7 +25,8 @@ class Node:
     running_mean, running_var), ``linear`` (weight, bias), ``max_pool2d`` (kernel_size, stride,
     padding, ceil_mode), ``avg_pool2d`` (over the whole image), ``relu``, ``relu6``, ``sigmoid``,
     ``hardswish``, ``hardsigmoid``, ``silu``, ``log_softmax`` (dim 1), ``flatten`` (from dim 1),
-    ``add``, ``mul``, ``cat`` (dim 1).
+    ``add``, ``mul``, ``cat`` (dim 1), ``subsample`` (every stride-th row and column),
+    ``pad_channels`` (that many zeros before and after).
     """
 
     name: str
@@ -33,6 +34,7 @@ class Node:
     inputs: list[str]
     attributes: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Array | None] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()  # of the output, where it is known
 
 
 @dataclass

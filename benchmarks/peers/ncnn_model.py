@@ -110,6 +110,12 @@ class _Writer:
             mode = 0 if a["ceil_mode"] else 1
             rest = f"0=0 1={kw} 11={kh} 2={sw} 12={sh} 3={pw} 13={ph} 5={mode}"
             self.layer("Pooling", node.name, inputs, [output], rest)
+        elif node.op == "subsample":
+            rest = f"0=0 1=1 2={a['stride']} 5=1"
+            self.layer("Pooling", node.name, inputs, [output], rest)
+        elif node.op == "pad_channels":
+            rest = f"4=0 5=0.0 7={a['channels']} 8={a['channels']}"
+            self.layer("Padding", node.name, inputs, [output], rest)
         elif node.op == "log_softmax":
             self.layer("Softmax", node.name, inputs, [f"{output}.p"], FIXED[node.op][1])
             self.layer("UnaryOp", f"{node.name}.log", [f"{output}.p"], [output], "0=8")

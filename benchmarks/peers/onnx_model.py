@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.graph import Array, Graph, Node
+from benchmarks.graph import Graph, Node
 
 __all__ = ["onnx_bytes"]
 
@@ -29,7 +30,7 @@ class _Writer:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def constant(self, name: str, value: Array) -> str:
+    def constant(self, name: str, value: Any) -> str:
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 
@@ -39,6 +40,11 @@ class _Writer:
     def weights(self, node: Node, *names: str) -> list[str]:
         found = [(name, node.weights.get(name)) for name in names]
         return [self.constant(f"{node.name}.{n}", value) for n, value in found if value is not None]
+
+    def extra(self, name: str, *values: Any) -> list[str]:
+        """Return the names of constants that an operation takes as inputs."""
+        arrays = [np.asarray(value) for value in values]
+        return [self.constant(f"{name}.{i}", array) for i, array in enumerate(arrays)]
 
     def write(self, node: Node) -> None:
         a, inputs, name = node.attributes, node.inputs, node.name
@@ -82,12 +88,16 @@ class _Writer:
         elif node.op == "log_softmax":
             self.add("LogSoftmax", inputs, name, axis=1)
         elif node.op == "relu6":
-            limits = [
-                numpy_helper.from_array(value, f"{name}.{n}")
-                for n, value in (("low", _scalar(0)), ("high", _scalar(6)))
-            ]
-            self.constants += limits
-            self.add("Clip", [*inputs, *(limit.name for limit in limits)], name)
+            low, high = np.array(0, np.float32), np.array(6, np.float32)
+            self.add("Clip", [*inputs, *self.extra(name, low, high)], name)
+        elif node.op == "subsample":
+            step = node.attributes["stride"]
+            starts, ends, axes, steps = [0, 0], [2**31, 2**31], [2, 3], [step, step]
+            self.add("Slice", [*inputs, *self.extra(name, starts, ends, axes, steps)], name)
+        elif node.op == "pad_channels":
+            count = node.attributes["channels"]
+            widths = [0, count, 0, 0, 0, count, 0, 0]
+            self.add("Pad", [*inputs, *self.extra(name, widths)], name)
         elif node.op == "hardswish":
             self.add("HardSwish", inputs, name)
         elif node.op == "hardsigmoid":
@@ -97,12 +107,6 @@ class _Writer:
             self.add("Mul", [*inputs, f"{name}.sigmoid"], name)
         else:
             raise ValueError(f"no ONNX operation is known for {node.op}")
-
-
-def _scalar(value: float) -> Any:
-    import numpy as np
-
-    return np.array(value, np.float32)
 
 
 def onnx_bytes(graph: Graph, shape: tuple[int, ...]) -> bytes:
