@@ -217,6 +217,10 @@ RESAMPLE = [
          batched=True),
     Case("pixel_unshuffle", lambda L, x: L.pixel_unshuffle(x, 3), lambda x: lay.pixel_unshuffle(x, 3),
          ((2, 2, 3, 6),), batched=True),
+    Case("channel_shuffle", lambda L, x: L.channel_shuffle(x, 3), lambda x: lay.channel_shuffle(x, 3), ((2, 6, 3, 2),),
+         batched=True),
+    Case("channel_shuffle rows", lambda L, x: L.channel_shuffle(x, 2), lambda x: lay.channel_shuffle(x, 2),
+         ((2, 4, 5),), batched=True),
 ]  # fmt: skip
 
 

@@ -12,6 +12,19 @@ from rushlight import _core
 ISAS = _core.isas()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--slow``: run what is left out of an ordinary run too."""
+    parser.addoption("--slow", action="store_true", help="run slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests out unless asked."""
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: pytest --slow"))
+
+
 @pytest.fixture(autouse=True)
 def _settled() -> Iterator[None]:
     """Seed, and put back what a test may switch."""

@@ -125,6 +125,11 @@ def pixel_unshuffle(x: Array, r: int) -> Array:
     return out
 
 
+def channel_shuffle(x: Array, groups: int) -> Array:
+    per_group = x.shape[1] // groups
+    return x[:, [group * per_group + at for at in range(per_group) for group in range(groups)]]
+
+
 def cross_entropy_of(p: Array, t: Array, w: Any = 1.0, positive: Any = 1.0) -> Array:
     """Binary cross entropy, element by element."""
     return np.asarray(-w * (positive * t * np.log(p) + (1 - t) * np.log(1 - p)))

@@ -126,6 +126,7 @@ MADE = [
     lambda n: n.Upsample(scale_factor=(2, 1.5), mode="bilinear"),
     lambda n: n.PixelShuffle(2),
     lambda n: n.PixelUnshuffle(3),
+    lambda n: n.ChannelShuffle(2),
     lambda n: n.Embedding(3, 4),
     lambda n: n.Embedding(3, 4, -1),
     lambda n: n.Embedding(3, 4, 0, 1.0, 3.0, True),
@@ -230,6 +231,7 @@ VALUES = [
     (lambda n: n.Upsample(11, mode="linear"), ROWS),
     (lambda n: n.PixelShuffle(2), IMAGES),
     (lambda n: n.PixelUnshuffle(2), (2, 1, 4, 6)),
+    (lambda n: n.ChannelShuffle(2), IMAGES),
 ]
 
 

@@ -305,6 +305,8 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: F.interpolate(R(1, 1, 2, 2), (3,)), V, "interpolate: size must be one number"),
     (lambda: F.interpolate(R(1, 1, 2, 2), 3, align_corners=True), V, "takes no align_corn"),
     (lambda: F.interpolate(R(1, 1, 2, 2), scale_factor=-1.0), V, "scale_factor must be pos"),
+    (lambda: F.channel_shuffle(R(1, 3, 2, 2), 2), V, "channel_shuffle: groups must .* 3 channels"),
+    (lambda: F.channel_shuffle(R(1, 4), 2), V, "channel_shuffle: input must be"),
     (lambda: F.pixel_shuffle(R(1, 3, 2, 2), 2), V, "pixel_shuffle: 2 \\* 2 does not divide"),
     (lambda: F.pixel_unshuffle(R(1, 3, 3, 2), 2), V, "pixel_unshuffle: 2 does not divide"),
     (lambda: F.embedding(X, R(2, 3)), IndexError, "embedding: index 2 is out of range for 2 rows"),

@@ -1,5 +1,9 @@
 """Rushlight: a small CPU engine with the module system of ``torch.nn``."""
 
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 # "as" marks what this package exports, for type checkers.
 from rushlight import accelerator as accelerator
 from rushlight import autograd as autograd
@@ -35,6 +39,17 @@ from rushlight.serialization import CheckpointError as CheckpointError
 from rushlight.serialization import load as load
 from rushlight.serialization import save as save
 from rushlight.tensor import Tensor as Tensor
+
+if TYPE_CHECKING:
+    from rushlight import models as models
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import :mod:`rushlight.models` when it is first asked for: most programs never do."""
+    if name == "models":
+        return import_module("rushlight.models")
+    raise AttributeError(f"module 'rushlight' has no attribute {name!r}")
+
 
 # The function, which the module of the same name hid when it was imported above.
 tensor = ops.tensor

@@ -12,7 +12,8 @@ import re
 from typing import Any
 
 from rushlight import nn
-from rushlight.models.registry import Weights, register_model, restore
+from rushlight.models.blocks import he_normal_, initialise
+from rushlight.models.registry import Weights, build, register_model
 from rushlight.nn import functional as F
 from rushlight.tensor import Tensor
 
@@ -117,9 +118,7 @@ class CifarResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(64, num_classes)
         self.register_load_state_dict_pre_hook(_rename)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise(self, nn.Conv2d, he_normal_)
 
     def _stage(self, inplanes: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
         first = CifarBlock(inplanes, planes, stride, self._downsample(inplanes, planes, stride))
@@ -153,28 +152,28 @@ def _rename(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: obje
 @register_model
 def resnet20(*, weights: Weights | None = None, **options: Any) -> CifarResNet:
     """ResNet-20 for CIFAR; `weights` is a file, `options` are those of :class:`CifarResNet`."""
-    return restore(CifarResNet(3, **options), weights)
+    return build(weights, CifarResNet, 3, **options)
 
 
 @register_model
 def resnet32(*, weights: Weights | None = None, **options: Any) -> CifarResNet:
     """ResNet-32 for CIFAR; see :func:`resnet20`."""
-    return restore(CifarResNet(5, **options), weights)
+    return build(weights, CifarResNet, 5, **options)
 
 
 @register_model
 def resnet44(*, weights: Weights | None = None, **options: Any) -> CifarResNet:
     """ResNet-44 for CIFAR; see :func:`resnet20`."""
-    return restore(CifarResNet(7, **options), weights)
+    return build(weights, CifarResNet, 7, **options)
 
 
 @register_model
 def resnet56(*, weights: Weights | None = None, **options: Any) -> CifarResNet:
     """ResNet-56 for CIFAR; see :func:`resnet20`."""
-    return restore(CifarResNet(9, **options), weights)
+    return build(weights, CifarResNet, 9, **options)
 
 
 @register_model
 def resnet110(*, weights: Weights | None = None, **options: Any) -> CifarResNet:
     """ResNet-110 for CIFAR; see :func:`resnet20`."""
-    return restore(CifarResNet(18, **options), weights)
+    return build(weights, CifarResNet, 18, **options)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from rushlight import nn
 from rushlight.serialization import load
+from rushlight.tensor import Tensor
 
-__all__ = ["Weights", "get_model", "get_model_builder", "list_models", "register_model", "restore"]
+__all__ = [
+    "Weights",
+    "get_model",
+    "get_model_builder",
+    "list_models",
+    "load_state",
+    "register_model",
+]
 
 Weights = str | os.PathLike[str]
 
 _Builder = TypeVar("_Builder", bound=Callable[..., nn.Module])
+_P = ParamSpec("_P")
 _Model = TypeVar("_Model", bound=nn.Module)
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
@@ -93,16 +102,45 @@ def get_model(name: str, **options: Any) -> nn.Module:
     return get_model_builder(name)(**options)
 
 
-def restore(model: _Model, weights: Weights | None) -> _Model:
-    """Load the state dict in the file `weights`, when there is one, and return `model`.
+def build(
+    weights: Weights | None, model: Callable[_P, _Model], *args: _P.args, **options: _P.kwargs
+) -> _Model:
+    """Return ``model(*args, **options)`` with the weights of a file, when there is one.
+
+    Parameters
+    ----------
+    weights : path, optional
+        A state dict in any format that :func:`rushlight.load` reads. Nothing is ever downloaded.
+    model : type
+        A subclass of :class:`Module`.
+    *args, **options
+        Of its constructor.
 
     Raises
     ------
     FileNotFoundError
-        When there is no such file. Nothing is ever downloaded.
+        When there is no such file.
     RuntimeError
-        When the file's names or shapes are not those of the model.
+        When the names or shapes in the file are not those of the model.
     """
-    if weights is not None:
-        model.load_state_dict(load(weights))
-    return model
+    if weights is None:
+        return model(*args, **options)
+    built = nn.utils.skip_init(model, *args, **options)
+    built.load_state_dict(load_state(weights))
+    return built
+
+
+def load_state(weights: Weights) -> dict[str, Tensor]:
+    """Return the state dict in a file.
+
+    Training scripts often save it beside other things, as ``state_dict``, and from a net inside
+    ``DataParallel``, which puts ``module.`` before every name: both are seen through.
+    """
+    state: Any = load(weights)
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state.get(key), Mapping):
+            state = state[key]
+            break
+    if state and all(name.startswith("module.") for name in state):
+        return {name.removeprefix("module."): value for name, value in state.items()}
+    return cast("dict[str, Tensor]", state)

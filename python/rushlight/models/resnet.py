@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from rushlight import nn
-from rushlight.models.registry import Weights, register_model, restore
+from rushlight.models.blocks import he_normal_, initialise
+from rushlight.models.registry import Weights, build, register_model
 from rushlight.tensor import Tensor
 
 __all__ = [
@@ -265,10 +266,9 @@ class ResNet(nn.Module):
         return nn.Sequential(first, *rest)
 
     def _initialise(self, zero_init_residual: bool) -> None:
+        initialise(self, nn.Conv2d, he_normal_)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
+            if zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
                 last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
                 if isinstance(last.weight, nn.Parameter):
                     nn.init.zeros_(last.weight)
@@ -283,56 +283,56 @@ class ResNet(nn.Module):
 @register_model
 def resnet18(*, weights: Weights | None = None, **options: Any) -> ResNet:
     """ResNet-18; `weights` is a file, `options` are those of :class:`ResNet`."""
-    return restore(ResNet(BasicBlock, [2, 2, 2, 2], **options), weights)
+    return build(weights, ResNet, BasicBlock, [2, 2, 2, 2], **options)
 
 
 @register_model
 def resnet34(*, weights: Weights | None = None, **options: Any) -> ResNet:
     """ResNet-34; `weights` is a file, `options` are those of :class:`ResNet`."""
-    return restore(ResNet(BasicBlock, [3, 4, 6, 3], **options), weights)
+    return build(weights, ResNet, BasicBlock, [3, 4, 6, 3], **options)
 
 
 @register_model
 def resnet50(*, weights: Weights | None = None, **options: Any) -> ResNet:
     """ResNet-50; `weights` is a file, `options` are those of :class:`ResNet`."""
-    return restore(ResNet(Bottleneck, [3, 4, 6, 3], **options), weights)
+    return build(weights, ResNet, Bottleneck, [3, 4, 6, 3], **options)
 
 
 @register_model
 def resnet101(*, weights: Weights | None = None, **options: Any) -> ResNet:
     """ResNet-101; `weights` is a file, `options` are those of :class:`ResNet`."""
-    return restore(ResNet(Bottleneck, [3, 4, 23, 3], **options), weights)
+    return build(weights, ResNet, Bottleneck, [3, 4, 23, 3], **options)
 
 
 @register_model
 def resnet152(*, weights: Weights | None = None, **options: Any) -> ResNet:
     """ResNet-152; `weights` is a file, `options` are those of :class:`ResNet`."""
-    return restore(ResNet(Bottleneck, [3, 8, 36, 3], **options), weights)
+    return build(weights, ResNet, Bottleneck, [3, 8, 36, 3], **options)
 
 
 @register_model
 def resnext50_32x4d(*, weights: Weights | None = None, **options: Any) -> ResNet:
     """ResNeXt-50 with 32 groups of 4 channels; see :func:`resnet50`."""
     options = {"groups": 32, "width_per_group": 4, **options}
-    return restore(ResNet(Bottleneck, [3, 4, 6, 3], **options), weights)
+    return build(weights, ResNet, Bottleneck, [3, 4, 6, 3], **options)
 
 
 @register_model
 def resnext101_32x8d(*, weights: Weights | None = None, **options: Any) -> ResNet:
     """ResNeXt-101 with 32 groups of 8 channels; see :func:`resnet101`."""
     options = {"groups": 32, "width_per_group": 8, **options}
-    return restore(ResNet(Bottleneck, [3, 4, 23, 3], **options), weights)
+    return build(weights, ResNet, Bottleneck, [3, 4, 23, 3], **options)
 
 
 @register_model
 def wide_resnet50_2(*, weights: Weights | None = None, **options: Any) -> ResNet:
     """Wide ResNet-50, of twice as many channels in the 3x3 convolutions; see :func:`resnet50`."""
     options = {"width_per_group": 128, **options}
-    return restore(ResNet(Bottleneck, [3, 4, 6, 3], **options), weights)
+    return build(weights, ResNet, Bottleneck, [3, 4, 6, 3], **options)
 
 
 @register_model
 def wide_resnet101_2(*, weights: Weights | None = None, **options: Any) -> ResNet:
     """Wide ResNet-101, of twice as many channels in the 3x3 convolutions; see :func:`resnet101`."""
     options = {"width_per_group": 128, **options}
-    return restore(ResNet(Bottleneck, [3, 4, 23, 3], **options), weights)
+    return build(weights, ResNet, Bottleneck, [3, 4, 23, 3], **options)

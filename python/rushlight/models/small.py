@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rushlight import nn
-from rushlight.models.registry import Weights, register_model, restore
+from rushlight.models.registry import Weights, build, register_model
 from rushlight.nn import functional as F
 from rushlight.tensor import Tensor
 
@@ -90,7 +90,7 @@ class MLP(nn.Sequential):
 @register_model
 def mnist_net(*, weights: Weights | None = None, **options: Any) -> MnistNet:
     """Net of PyTorch's MNIST example; `options` are those of :class:`MnistNet`."""
-    return restore(MnistNet(**options), weights)
+    return build(weights, MnistNet, **options)
 
 
 @register_model
@@ -102,4 +102,4 @@ def lenet(*, weights: Weights | None = None, **options: Any) -> MnistNet:
 @register_model
 def mlp(*, weights: Weights | None = None, **options: Any) -> MLP:
     """Layers of 784, 256, 128 and 10 features; `options` are those of :class:`MLP`."""
-    return restore(MLP(**options), weights)
+    return build(weights, MLP, **options)

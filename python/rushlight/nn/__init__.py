@@ -77,7 +77,7 @@ from rushlight.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
-from rushlight.nn.upsampling import PixelShuffle, PixelUnshuffle, Upsample
+from rushlight.nn.upsampling import ChannelShuffle, PixelShuffle, PixelUnshuffle, Upsample
 
 __all__ = [
     "ELU",
@@ -93,6 +93,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "Buffer",
+    "ChannelShuffle",
     "ConstantPad2d",
     "Conv1d",
     "Conv2d",

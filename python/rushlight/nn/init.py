@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -78,8 +81,33 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 # -- simple fills ---------------------------------------------------------------------------
 
+_skipping = ContextVar("_skipping", default=False)
 
-@no_grad()
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Leave tensors as they are: no function of this module fills anything inside."""
+    token = _skipping.set(True)
+    try:
+        yield
+    finally:
+        _skipping.reset(token)
+
+
+def _fills(fill: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
+    """Make `fill` work outside any graph, and not at all inside :func:`skipped`."""
+
+    @functools.wraps(fill)
+    def filled(*args: _P.args, **kwargs: _P.kwargs) -> Tensor:
+        if _skipping.get():
+            return cast("Tensor", args[0] if args else kwargs["tensor"])
+        with no_grad():
+            return fill(*args, **kwargs)
+
+    return filled
+
+
+@_fills
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
@@ -87,7 +115,7 @@ def uniform_(
     return tensor.uniform_(a, b, generator=generator)
 
 
-@no_grad()
+@_fills
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
@@ -95,25 +123,25 @@ def normal_(
     return tensor.normal_(mean, std, generator=generator)
 
 
-@no_grad()
+@_fills
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one value."""
     return tensor.fill_(val)
 
 
-@no_grad()
+@_fills
 def ones_(tensor: Tensor) -> Tensor:
     """Fill with ones."""
     return tensor.fill_(1.0)
 
 
-@no_grad()
+@_fills
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with zeros."""
     return tensor.zero_()
 
 
-@no_grad()
+@_fills
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -294,11 +322,11 @@ def _require_dims(tensor: Tensor, least: int, most: int | None = None) -> None:
         )
 
 
-@no_grad()
 def _put(tensor: Tensor, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
     tensor.copy_(as_tensor(values.reshape(tensor.shape)))
 
 
+@_fills
 def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with the identity.
 
@@ -312,6 +340,7 @@ def eye_(tensor: Tensor) -> Tensor:
     return tensor
 
 
+@_fills
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill the weights of a convolution so that it passes its channels through.
 
@@ -343,6 +372,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return tensor
 
 
+@_fills
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
     """Fill with `gain` times a matrix of orthonormal rows or columns, whichever are fewer.
 
@@ -378,7 +408,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     return tensor
 
 
-@no_grad()
+@_fills
 def sparse_(
     tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
 ) -> Tensor:

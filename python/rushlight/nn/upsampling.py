@@ -7,7 +7,7 @@ from rushlight.nn.checks import at_least
 from rushlight.nn.module import Module
 from rushlight.tensor import Tensor
 
-__all__ = ["PixelShuffle", "PixelUnshuffle", "Upsample"]
+__all__ = ["ChannelShuffle", "PixelShuffle", "PixelUnshuffle", "Upsample"]
 
 _MODES = ("nearest", "nearest-exact", "linear", "bilinear")
 
@@ -118,3 +118,25 @@ class PixelUnshuffle(Module):
     def extra_repr(self) -> str:
         """Return the factor."""
         return f"downscale_factor={self.downscale_factor}"
+
+
+class ChannelShuffle(Module):
+    """Mix the channels of `groups` groups: the first one of each group, then the second ones.
+
+    References
+    ----------
+    Zhang et al., "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile
+    Devices", 2017.
+    """
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = at_least(1, groups, "ChannelShuffle", "groups")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map [n, c, ...] to itself."""
+        return F.channel_shuffle(input, self.groups)
+
+    def extra_repr(self) -> str:
+        """Return the groups."""
+        return f"groups={self.groups}"

@@ -300,7 +300,10 @@ def uniform_(
         raise ValueError(f"uniform_: a must not be above b, but got a={a}, b={b}")
     array = _floating_target(input, "uniform_")
     # Drawn in the target's type: rounding a float64 below 1 could give 1.
-    return Fill.apply_(input, _source(generator).random(array.shape, array.dtype) * (b - a) + a)
+    drawn = _source(generator).random(array.shape, array.dtype)
+    drawn *= b - a
+    drawn += a
+    return Fill.apply_(input, drawn)
 
 
 def normal_(
@@ -317,7 +320,9 @@ def normal_(
         raise ValueError(f"normal_: std must be 0 or more, but got {std}")
     array = _floating_target(input, "normal_")
     drawn = _source(generator).standard_normal(array.shape, array.dtype)
-    return Fill.apply_(input, drawn * std + mean)
+    drawn *= std
+    drawn += mean
+    return Fill.apply_(input, drawn)
 
 
 def bernoulli_(input: Tensor, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:

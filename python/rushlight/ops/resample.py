@@ -1,4 +1,4 @@
-"""Changing the size of images: interpolation, and channels traded for pixels."""
+"""Changing the size of images: interpolation, and channels traded for pixels or mixed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rushlight.ops.shape import permute, reshape
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
-__all__ = ["interpolate", "pixel_shuffle", "pixel_unshuffle"]
+__all__ = ["channel_shuffle", "interpolate", "pixel_shuffle", "pixel_unshuffle"]
 
 # Number of dimensions that each mode takes.
 _MODES = {"nearest": (3, 4), "nearest-exact": (3, 4), "linear": (3,), "bilinear": (4,)}
@@ -291,3 +291,41 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     front, n = range(len(lead)), len(lead)
     mixed = permute(split, *front, n, n + 2, n + 4, n + 1, n + 3)
     return reshape(mixed, *lead, c * r * r, h // r, w // r)
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Mix the channels of groups: first the first one of each group, then the second ones.
+
+    Parameters
+    ----------
+    input : Tensor
+        [n, c, ...] with at least one dimension after the channels, any type.
+    groups : int
+        Number of groups; must divide the channels.
+
+    Returns
+    -------
+    Tensor
+        The shape of `input`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other types or dimensions, or channels that do not split into groups.
+
+    References
+    ----------
+    Zhang et al., "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile
+    Devices", 2017.
+    """
+    shape = array_of(input, "channel_shuffle").shape
+    count = as_index(groups, "channel_shuffle", "groups")
+    if len(shape) < 3:
+        raise ValueError(f"channel_shuffle: input must be [n, c, ...], but is {list(shape)}")
+    if count < 1 or shape[1] % count:
+        raise ValueError(
+            "channel_shuffle: groups must be at least 1 and divide the channels of input, but got "
+            f"groups={count} and {shape[1]} channels"
+        )
+    n, c, *rest = shape
+    return reshape(reshape(input, n, count, c // count, *rest).transpose(1, 2), *shape)

@@ -42,6 +42,7 @@ _FILES = {
     "module": (hooks, state, base),
     "normalization": (normalization,),
     "padding": (padding,),
+    "channelshuffle": (upsampling,),
     "pixelshuffle": (upsampling,),
     "pooling": (pooling,),
     "sparse": (embedding,),

@@ -12,6 +12,7 @@ from rushlight.nn.utils.fusion import (
     fuse_linear_bn_eval,
     fuse_linear_bn_weights,
 )
+from rushlight.nn.utils.init import skip_init
 from rushlight.nn.utils.vector import parameters_to_vector, vector_to_parameters
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "fuse_linear_bn_weights",
     "get_total_norm",
     "parameters_to_vector",
+    "skip_init",
     "vector_to_parameters",
 ]
