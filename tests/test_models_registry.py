@@ -74,6 +74,36 @@ def test_wrong_weights_are_an_error(tmp_path):
         models.mlp(weights=tmp_path / "IMAGENET1K_V1")
 
 
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+@pytest.mark.parametrize("key", [None, "state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_state_dicts_as_training_scripts_save_them(name, key, prefix, tmp_path):
+    state = state_of(models.mlp())
+    saved = {f"{prefix}{name}": value for name, value in state.items()}
+    if name.endswith(".safetensors") and key:
+        pytest.skip("safetensors files are flat")
+    rl.save(saved if key is None else {key: saved, "epoch": 3}, tmp_path / name)
+    assert_same(models.mlp(weights=tmp_path / name), state)
+
+
+@pytest.mark.parametrize("value", [{"epoch": 3}, {}, [1, 2], {"state_dict": {}}])
+def test_files_without_a_state_dict(value, tmp_path):
+    path = tmp_path / "weights.pt"
+    rl.save(value, path)
+    with pytest.raises(ValueError, match=r"weights\.pt: holds no state dict"):
+        models.mlp(weights=path)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_weights_that_pytorch_saved(legacy, tmp_path):
+    torch = pytest.importorskip("torch")
+    model = models.squeezenet1_1()
+    state = {key: torch.tensor(value.numpy()) for key, value in model.state_dict().items()}
+    path = tmp_path / "weights.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+    assert_same(models.squeezenet1_1(weights=path), model.state_dict())
+
+
 def test_googlenet_leaves_auxiliary_classifiers_out(tmp_path):
     whole = models.googlenet(init_weights=False)
     state = state_of(whole)

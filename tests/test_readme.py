@@ -14,7 +14,9 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 
 @pytest.mark.skipif(not README.is_file(), reason="the source tree is not here")
 def test_the_example_runs(tmp_path: Path) -> None:
-    code, *_ = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    code, *_ = re.findall(
+        r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -131,16 +131,21 @@ def build(
 
 
 def load_state(weights: Weights) -> dict[str, Tensor]:
-    """Return the state dict in a file.
+    """Return the state dict in a file, which lies in a map of the file where it can.
 
     Training scripts often save it beside other things, as ``state_dict``, and from a net inside
     ``DataParallel``, which puts ``module.`` before every name: both are seen through.
+
+    Raises
+    ------
+    ValueError
+        When the file holds no state dict; :class:`rushlight.serialization.CheckpointError` when it
+        is damaged or of another format.
     """
-    state: Any = load(weights)
+    found: Any = load(weights, strip_prefix="module.", mmap=True)
     for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state.get(key), Mapping):
-            state = state[key]
-            break
-    if state and all(name.startswith("module.") for name in state):
-        return {name.removeprefix("module."): value for name, value in state.items()}
-    return cast("dict[str, Tensor]", state)
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not any(isinstance(v, Tensor) for v in found.values()):
+        raise ValueError(f"{os.fspath(weights)}: holds no state dict")
+    return cast("dict[str, Tensor]", found)
