@@ -6,12 +6,61 @@
 #include "kernels/gemm.h"
 #include "kernels/im2col.h"
 #include "kernels/reduce.h"
+#include "kernels/winograd_weight.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
 
 bool weight_by_depthwise(const Conv2dShape& s) {
   return choose_algorithm<float>(s, Direction::forward) == ConvAlgorithm::depthwise;
+}
+
+template <class T>
+WinogradWeightProblem<T> winograd_weight_problem(const Conv2dShape& s) {
+  const Sizes z(s);
+  WinogradWeightProblem<T> p{};
+  p.n = s.n, p.ic = z.ic, p.ih = s.ih, p.iw = s.iw, p.oc = z.oc, p.oh = s.oh, p.ow = s.ow;
+  p.padding_h = s.padding_h, p.padding_w = s.padding_w;
+  p.src_image = s.ic * z.src_plane, p.dst_image = s.oc * z.dst_plane;
+  return p;
+}
+
+// About the cycles of the matrix product on one core, in the units of winograd_weight_cost.
+template <class T>
+double weight_gemm_cost(const Conv2dShape& s) {
+  const Sizes z(s);
+  const double pixels = static_cast<double>(s.n * z.dst_plane);
+  const double vectors = static_cast<double>(ceil_div(z.taps, Native<T>::lanes));
+  constexpr double per_element = 1.5;  // packing
+  return pixels * static_cast<double>(round_up(z.oc, tile_rows)) * vectors * kCyclesPerFma +
+         pixels * static_cast<double>(z.taps + z.oc) * per_element;
+}
+
+// 2 or 4 for Winograd's gradient, forced or the cheapest, else 0.
+template <class T>
+int weight_tile(const Conv2dShape& s) {
+  if (!accepts(s, ConvAlgorithm::winograd4, Direction::forward)) return 0;
+  if (s.n * s.oh * s.ow == 0 || s.ic == 0 || s.oc == 0) return 0;
+  if (s.algorithm == ConvAlgorithm::gemm) return 0;
+  if (const int tile = winograd_tile(s.algorithm)) return tile;
+  if (!s.may_use_winograd) return 0;
+  const WinogradWeightProblem<T> problem = winograd_weight_problem<T>(s);
+  const double product = weight_gemm_cost<T>(s);
+  const double tile2 = winograd_weight_cost(problem, 2), tile4 = winograd_weight_cost(problem, 4);
+  if (product <= tile2 && product <= tile4) return 0;
+  return tile2 < tile4 ? 2 : 4;
+}
+
+template <class T>
+void winograd_weight_groups(const Run& run, const Conv2dShape& s, int tile, const T* src,
+                            const T* diff_dst, T* diff_weight) {
+  WinogradWeightProblem<T> p = winograd_weight_problem<T>(s);
+  for (int64_t group = 0; group < s.groups; ++group) {
+    p.src = src + group * p.ic * p.ih * p.iw;
+    p.diff_dst = diff_dst + group * p.oc * p.oh * p.ow;
+    p.diff_weight = diff_weight + group * p.ic * p.oc * 9;
+    winograd_weight(run, p, tile);
+  }
 }
 
 // The images' blocks of pixels are dealt to `parts` partial sums, which are added in order.
@@ -75,6 +124,9 @@ void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part,
 template <class T>
 int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
   if (weight_by_depthwise(s)) return depthwise_workspace<T>(s, slots);
+  if (const int tile = weight_tile<T>(s)) {
+    return winograd_weight_workspace(winograd_weight_problem<T>(s), tile, slots);
+  }
   const Sizes z(s);
   const WeightPlan plan(s);
   const int64_t partial = plan.parts > 1 ? plan.parts * s.oc * z.taps : 0;
@@ -86,6 +138,9 @@ template <class T>
 void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, const T* diff_dst,
                             T* diff_weight) {
   if (weight_by_depthwise(s)) return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
+  if (const int tile = weight_tile<T>(s)) {
+    return winograd_weight_groups(run, s, tile, src, diff_dst, diff_weight);
+  }
   const Sizes z(s);
   if (z.oc == 0 || z.taps == 0) return;
   const WeightPlan plan(s);

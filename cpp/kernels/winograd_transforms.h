@@ -36,6 +36,25 @@ struct WinogradF2 {
     y[0] = x[0] + (x[step] + x[2 * step]);
     y[y_step] = (x[step] - x[2 * step]) + x[3 * step];
   }
+
+  // The transpose of `result`.
+  template <class T, class V>
+  static RUSHLIGHT_INLINE void spread(const V* y, int y_step, V* x, int step) {
+    const V y0 = y[0], y1 = y[y_step];
+    x[0] = y0;
+    x[step] = y0 + y1;
+    x[2 * step] = y0 - y1;
+    x[3 * step] = y1;
+  }
+
+  // The transpose of `weight`.
+  template <class T, class V>
+  static RUSHLIGHT_INLINE void gather(const V* x, int step, V* g, int g_step) {
+    const V half = V::broadcast(T(0.5)), even = half * (x[step] + x[2 * step]);
+    g[0] = x[0] + even;
+    g[g_step] = half * (x[step] - x[2 * step]);
+    g[2 * g_step] = even + x[3 * step];
+  }
 };
 
 // F(4, 3) at the points 0, +-a, +-b and infinity with a = 1 / sqrt(2) and b = sqrt(2): rounding
@@ -83,6 +102,33 @@ struct WinogradF4 {
     y[2 * y_step] = V::broadcast(T(0.5)) * even_a + V::broadcast(T(2)) * even_b;
     y[3 * y_step] =
         fma(V::broadcast(T(a / 2)), odd_a, fma(V::broadcast(T(2 * b)), odd_b, x[5 * step]));
+  }
+
+  // The transpose of `result`.
+  template <class T, class V>
+  static RUSHLIGHT_INLINE void spread(const V* y, int y_step, V* x, int step) {
+    const V y0 = y[0], y1 = y[y_step], y2 = y[2 * y_step], y3 = y[3 * y_step];
+    const V even_a = fma(V::broadcast(T(0.5)), y2, y0), even_b = fma(V::broadcast(T(2)), y2, y0);
+    const V odd_a = V::broadcast(T(a)) * fma(V::broadcast(T(0.5)), y3, y1);
+    const V odd_b = V::broadcast(T(b)) * fma(V::broadcast(T(2)), y3, y1);
+    x[0] = y0;
+    x[step] = even_a + odd_a;
+    x[2 * step] = even_a - odd_a;
+    x[3 * step] = even_b + odd_b;
+    x[4 * step] = even_b - odd_b;
+    x[5 * step] = y3;
+  }
+
+  // The transpose of `weight`.
+  template <class T, class V>
+  static RUSHLIGHT_INLINE void gather(const V* x, int step, V* g, int g_step) {
+    const V even_a = x[step] + x[2 * step], odd_a = x[step] - x[2 * step];
+    const V even_b = x[3 * step] + x[4 * step], odd_b = x[3 * step] - x[4 * step];
+    const V scaled_a = V::broadcast(T(-1.0 / 3)) * even_a;
+    const V scaled_b = V::broadcast(T(1.0 / 6)) * even_b;
+    g[0] = x[0] + (scaled_a + scaled_a + scaled_b);
+    g[g_step] = V::broadcast(T(-2.0 / 3 * a)) * odd_a + V::broadcast(T(b / 6)) * odd_b;
+    g[2 * g_step] = x[5 * step] + (scaled_a + scaled_b + scaled_b);
   }
 };
 

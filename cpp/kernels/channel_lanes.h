@@ -1,0 +1,121 @@
+// Planes of neighbouring channels turned so that each lane of a vector holds a channel: what the
+// gradients to weight need, whose sums run over the pixels.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/integers.h"
+#include "simd/vec.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+
+// v[i][j] becomes v[j][i]: shuffling the first half of the vectors with the second, as cards are
+// shuffled, turns the matrix by one bit of the indices.
+template <class T, int LANES>
+RUSHLIGHT_INLINE void transpose(Vec<T, LANES>* v) {
+  if constexpr (LANES > 1) {
+    Vec<T, LANES> w[LANES];
+#pragma GCC unroll 4
+    for (int bit = 1; bit < LANES; bit *= 2) {
+#pragma GCC unroll 8
+      for (int i = 0; i < LANES / 2; ++i) {
+        w[2 * i] = interleave_low(v[i], v[i + LANES / 2]);
+        w[2 * i + 1] = interleave_high(v[i], v[i + LANES / 2]);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < LANES; ++i) v[i] = w[i];
+    }
+  }
+}
+
+// A window on the planes of up to a vector's lanes of channels. What lies outside the planes, and
+// lanes without a channel, are zero.
+template <class T>
+struct LaneWindow {
+  const T* planes;
+  int64_t plane_stride;    // from channel to channel
+  int64_t height, width;   // of a plane
+  int64_t channels;        // of which the first lanes are taken
+  int64_t y0 = 0, x0 = 0;  // of the window, may be negative
+  int64_t rows = 0, cols = 0;
+
+  // Writes the window as [rows][cols][lanes].
+  void load(T* to) const {
+    const int64_t top = smaller(rows, larger(0, -y0)), left = smaller(cols, larger(0, -x0));
+    const int64_t bottom = larger(top, smaller(rows, height - y0));
+    const int64_t right = larger(left, smaller(cols, width - x0));
+    if ((bottom - top) * (right - left) < rows * cols) {
+      for (int64_t i = 0; i < rows * cols; ++i) V::zero().store(to + i * V::lanes);
+    }
+    if (bottom == top || right == left) return;
+    T* first = to + (top * cols + left) * V::lanes;
+    const T* from = planes + (y0 + top) * width + x0 + left;
+    if (right - left == width) return turn(from, (bottom - top) * width, first);
+    for (int64_t y = top; y < bottom; ++y, first += cols * V::lanes, from += width) {
+      turn(from, right - left, first);
+    }
+  }
+
+ private:
+  using V = Native<T>;
+
+  // Turns `count` neighbouring pixels, which may run through several whole rows of the planes.
+  void turn(const T* from, int64_t count, T* to) const {
+    int64_t pixel = 0;
+    for (; pixel + V::lanes <= count; pixel += V::lanes) turn_block(from, pixel, V::lanes, to);
+    if (pixel == count) return;
+    // The last vector overlaps the one before it if there is one.
+    if (count >= V::lanes) return turn_block(from, count - V::lanes, V::lanes, to);
+    turn_block(from, 0, count, to);
+  }
+
+  RUSHLIGHT_INLINE void turn_block(const T* from, int64_t pixel, int64_t count, T* to) const {
+    V v[V::lanes];
+#pragma GCC unroll 16
+    for (int c = 0; c < V::lanes; ++c) {
+      const T* p = from + c * plane_stride + pixel;
+      v[c] = c >= channels ? V::zero() : count < V::lanes ? V::load_partial(p, count) : V::load(p);
+    }
+    transpose(v);
+    int64_t left = width - pixel % width;
+    to += (pixel / width * cols + pixel % width) * V::lanes;
+#pragma GCC unroll 16
+    for (int i = 0; i < V::lanes; ++i) {
+      if (i >= count) break;
+      v[i].store(to);
+      to += V::lanes;
+      if (--left > 0) continue;
+      left = width;
+      to += (cols - width) * V::lanes;
+    }
+  }
+};
+
+// The way back: [count][lanes] become `count` neighbouring pixels of each of `channels` planes.
+template <class T>
+void store_lanes(const T* from, int64_t count, int64_t channels, int64_t plane_stride, T* planes) {
+  using V = Native<T>;
+  for (int64_t pixel = 0; pixel < count; pixel += V::lanes) {
+    // The last vector overlaps the one before it if there is one.
+    if (pixel + V::lanes > count && count >= V::lanes) pixel = count - V::lanes;
+    const int64_t whole = smaller(V::lanes, count - pixel);
+    V v[V::lanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < V::lanes; ++i) {
+      v[i] = i < whole ? V::load(from + (pixel + i) * V::lanes) : V::zero();
+    }
+    transpose(v);
+#pragma GCC unroll 16
+    for (int c = 0; c < V::lanes; ++c) {
+      if (c >= channels) break;
+      T* to = planes + c * plane_stride + pixel;
+      if (whole == V::lanes) {
+        v[c].store(to);
+      } else {
+        v[c].store_partial(to, whole);
+      }
+    }
+  }
+}
+
+}  // namespace rushlight::RUSHLIGHT_ISA
