@@ -1,7 +1,7 @@
 // The gradient of a convolution to its input: columns(diff_src) = weight^T * diff_dst.
 #include "kernels/conv2d_backward.h"
 #include "kernels/conv2d_sizes.h"
-#include "kernels/depthwise.h"
+#include "kernels/depthwise_backward.h"
 #include "kernels/gemm.h"
 #include "kernels/im2col.h"
 
@@ -78,7 +78,7 @@ void pack_transposed_weight(const Run& run, const Conv2dShape& s, const SrcPlan&
 template <class T>
 int64_t conv2d_backward_src_workspace(const Conv2dShape& s, int slots) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::backward_src);
-  if (algorithm == ConvAlgorithm::depthwise) {
+  if (algorithm == ConvAlgorithm::depthwise && depthwise_gradients_fit<T>(s)) {
     return depthwise_backward_src_workspace<T>(s, slots);
   }
   if (const int tile = winograd_tile(algorithm)) {
@@ -97,7 +97,7 @@ template <class T>
 void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, const T* diff_dst,
                          T* diff_src) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::backward_src);
-  if (algorithm == ConvAlgorithm::depthwise) {
+  if (algorithm == ConvAlgorithm::depthwise && depthwise_gradients_fit<T>(s)) {
     return depthwise_backward_src(run, s, weight, diff_dst, diff_src);
   }
   if (const int tile = winograd_tile(algorithm)) {

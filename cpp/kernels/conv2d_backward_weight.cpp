@@ -2,7 +2,7 @@
 // diff_dst * columns(src)^T, and to its bias.
 #include "kernels/conv2d_backward.h"
 #include "kernels/conv2d_sizes.h"
-#include "kernels/depthwise.h"
+#include "kernels/depthwise_backward.h"
 #include "kernels/gemm.h"
 #include "kernels/im2col.h"
 #include "kernels/reduce.h"
@@ -11,8 +11,10 @@
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
 
+template <class T>
 bool weight_by_depthwise(const Conv2dShape& s) {
-  return choose_algorithm<float>(s, Direction::forward) == ConvAlgorithm::depthwise;
+  return choose_algorithm<T>(s, Direction::forward) == ConvAlgorithm::depthwise &&
+         depthwise_gradients_fit<T>(s);
 }
 
 template <class T>
@@ -123,7 +125,7 @@ void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part,
 
 template <class T>
 int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
-  if (weight_by_depthwise(s)) return depthwise_workspace<T>(s, slots);
+  if (weight_by_depthwise<T>(s)) return depthwise_backward_weight_workspace<T>(s, slots);
   if (const int tile = weight_tile<T>(s)) {
     return winograd_weight_workspace(winograd_weight_problem<T>(s), tile, slots);
   }
@@ -137,7 +139,8 @@ int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
 template <class T>
 void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, const T* diff_dst,
                             T* diff_weight) {
-  if (weight_by_depthwise(s)) return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
+  if (weight_by_depthwise<T>(s))
+    return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
   if (const int tile = weight_tile<T>(s)) {
     return winograd_weight_groups(run, s, tile, src, diff_dst, diff_weight);
   }

@@ -126,7 +126,7 @@ void add_tap_row(const TapList<T>& taps, const T* from, bool add, const Epilogue
   }
 }
 
-// The source of a channel as forward and the gradient to weight read it.
+// The source of a channel as it is read.
 template <class T>
 PaddedBand source_band(const Conv2dShape& s) {
   const int64_t reach = (s.kw - 1) * s.dilation_w / s.stride_w;
@@ -145,7 +145,7 @@ TapList<T> taps_from(const Conv2dShape& s, const PaddedBand& band, const T* weig
   TapList<T> taps;
   for (int64_t t = first; t < s.kh * s.kw && taps.count < kMostTaps; ++t, ++taps.count) {
     taps.offset[taps.count] = tap_offset(s, band, t);
-    taps.weight[taps.count] = weight == nullptr ? T{0} : weight[t];
+    taps.weight[taps.count] = weight[t];
   }
   return taps;
 }
@@ -175,163 +175,10 @@ void depthwise_forward(const Run& run, const Conv2dShape& s, const T* src, const
   });
 }
 
-// ---- backward to src: a source pixel of phase (y, x) sees the taps of that phase, at stride 1
-// ----
-
-// The gradient as it is read: `rows` and `cols` of the source, one phase of it, behind zeros.
-template <class T>
-struct GradientPlan {
-  int64_t rows, cols;        // pixels of one phase, padding included
-  int64_t reach_h, reach_w;  // of the taps
-  int64_t line;              // elements of one row of one phase
-  PaddedBand band;
-
-  explicit GradientPlan(const Conv2dShape& s)
-      : rows((s.ih - 1 + s.padding_h) / s.stride_h + 1),
-        cols((s.iw - 1 + s.padding_w) / s.stride_w + 1),
-        reach_h((s.kh - 1) * s.dilation_h / s.stride_h),
-        reach_w((s.kw - 1) * s.dilation_w / s.stride_w),
-        line(round_up(cols, Native<T>::lanes)),
-        band(1, line + reach_w, rows, 1, reach_h) {}
-
-  int64_t local() const { return band.size() + line; }
-};
-
-// The taps of one phase from tap `next` on, as many as fit; `next` moves behind them.
-template <class T>
-TapList<T> phase_taps(const Conv2dShape& s, const GradientPlan<T>& plan, const T* weight,
-                      int64_t phase_y, int64_t phase_x, int64_t* next) {
-  TapList<T> taps;
-  for (; *next < s.kh * s.kw && taps.count < kMostTaps; ++*next) {
-    const int64_t y = *next / s.kw * s.dilation_h, x = *next % s.kw * s.dilation_w;
-    if (y % s.stride_h != phase_y || x % s.stride_w != phase_x) continue;
-    taps.offset[taps.count] =
-        (plan.reach_h - y / s.stride_h) * plan.band.row + plan.reach_w - x / s.stride_w;
-    taps.weight[taps.count++] = weight[*next];
-  }
-  return taps;
-}
-
-// Puts a phase's row behind its padding into the row of the image, or adds it.
-template <class T>
-void scatter_line(const T* line, int64_t x0, int64_t stride, int64_t width, bool add, T* row) {
-  const int64_t first = x0 < 0 ? ceil_div(-x0, stride) : 0;
-  const int64_t count =
-      x0 + first * stride >= width ? 0 : (width - 1 - x0 - first * stride) / stride + 1;
-  T* to = row + x0 + first * stride;
-  const T* from = line + first;
-  if (stride == 1 && !add) return copy_run(to, from, count);
-  for (int64_t j = 0; j < count; ++j) to[j * stride] = (add ? to[j * stride] : T{0}) + from[j];
-}
-
-// Adds what one output channel's gradient, whose band begins at row `first`, gives to the source.
-template <class T>
-void add_phase(const Conv2dShape& s, const GradientPlan<T>& plan, const T* weight, int64_t phase_y,
-               int64_t phase_x, int64_t first, bool add, const T* padded, T* line, T* to) {
-  int64_t next = 0;
-  TapList<T> taps = phase_taps(s, plan, weight, phase_y, phase_x, &next);
-  do {
-    for (int64_t r = 0; r < smaller(plan.band.outputs, plan.rows - first); ++r) {
-      const int64_t y = (first + r) * s.stride_h + phase_y - s.padding_h;
-      if (y < 0 || y >= s.ih) continue;
-      add_tap_row<T>(taps, padded + r * plan.band.row, false, nullptr, plan.line, line);
-      scatter_line(line, phase_x - s.padding_w, s.stride_w, s.iw, add, to + y * s.iw);
-    }
-    add = true;
-    taps = phase_taps(s, plan, weight, phase_y, phase_x, &next);
-  } while (taps.count > 0);
-}
-
-template <class T>
-void depthwise_backward_src(const Run& run, const Conv2dShape& s, const T* weight,
-                            const T* diff_dst, T* diff_src) {
-  if (s.ih * s.iw == 0) return;
-  const int64_t multiplier = s.oc / s.groups;
-  const GradientPlan<T> plan(s);
-  parallel(run, s.n * s.ic, [&](int64_t plane, int slot) {
-    T* padded = static_cast<T*>(run.workspace) + slot * plan.local();
-    T* line = padded + plan.band.size();
-    T* to = diff_src + plane * s.ih * s.iw;
-    if (multiplier == 0) zero_run(to, s.ih * s.iw);
-    for (int64_t i = 0; i < multiplier; ++i) {
-      const int64_t o = plane % s.ic * multiplier + i;
-      const T* from = diff_dst + (plane / s.ic * s.oc + o) * s.oh * s.ow;
-      for (int64_t first = 0; first < plan.rows; first += plan.band.outputs) {
-        fill_band(plan.band, from, s.oh, s.ow, first - plan.reach_h, plan.reach_w, padded);
-        for (int64_t phase = 0; phase < s.stride_h * s.stride_w; ++phase) {
-          add_phase(s, plan, weight + o * s.kh * s.kw, phase / s.stride_w, phase % s.stride_w,
-                    first, i > 0, padded, line, to);
-        }
-      }
-    }
-  });
-}
-
-// ---- backward to weight ----
-
-// sums[t] += sum over a band's outputs of diff * source under tap t; `diff` is the first row.
-template <int TAPS, class T>
-RUSHLIGHT_INLINE void sum_taps(const Conv2dShape& s, const TapList<T>& taps, int64_t row_step,
-                               const T* padded, const T* diff, int64_t rows, double* sums) {
-  using V = Native<T>;
-  V acc[TAPS];
-#pragma GCC unroll 9
-  for (int t = 0; t < TAPS; ++t) acc[t] = V::zero();
-  for (int64_t y = 0; y < rows; ++y, padded += row_step, diff += s.ow) {
-    for (int64_t x = 0; x < s.ow; x += V::lanes) {
-      const int64_t left = s.ow - x;
-      const V dy = left >= V::lanes ? V::load(diff + x) : V::load_partial(diff + x, left);
-#pragma GCC unroll 9
-      for (int t = 0; t < TAPS; ++t) {
-        acc[t] = fma(dy, V::load(padded + taps.offset[t] + x), acc[t]);
-      }
-    }
-  }
-#pragma GCC unroll 9
-  for (int t = 0; t < TAPS; ++t) sums[t] += static_cast<double>(sum(acc[t]));
-}
-
-// Taps beyond the list's count read where the first one does, and their sums are never used.
-template <class T>
-TapList<T> filled_up(TapList<T> taps) {
-  for (int t = taps.count; t < kMostTaps; ++t) taps.offset[t] = taps.offset[0];
-  return taps;
-}
-
-template <class T>
-void depthwise_backward_weight(const Run& run, const Conv2dShape& s, const T* src,
-                               const T* diff_dst, T* diff_weight) {
-  const int64_t multiplier = s.oc / s.groups, kernel = s.kh * s.kw;
-  const PaddedBand band = source_band<T>(s);
-  parallel(run, s.oc, [&](int64_t o, int slot) {
-    T* padded = static_cast<T*>(run.workspace) + slot * band.size();
-    for (int64_t t = 0; t < kernel; t += kMostTaps) {
-      const TapList<T> taps = filled_up(taps_from<T>(s, band, nullptr, t));
-      double sums[kMostTaps] = {};
-      for (int64_t image = 0; image < s.n; ++image) {
-        const T* from = src + (image * s.ic + o / multiplier) * s.ih * s.iw;
-        const T* diff = diff_dst + (image * s.oc + o) * s.oh * s.ow;
-        for (int64_t oy = 0; oy < s.oh; oy += band.outputs) {
-          fill_band(band, from, s.ih, s.iw, source_row(s, oy, 0), s.padding_w, padded);
-          sum_taps<kMostTaps>(s, taps, s.stride_h * band.row, padded, diff + oy * s.ow,
-                              smaller(band.outputs, s.oh - oy), sums);
-        }
-      }
-      for (int i = 0; i < taps.count; ++i)
-        diff_weight[o * kernel + t + i] = static_cast<T>(sums[i]);
-    }
-  });
-}
-
-// Bytes, for each direction.
+// Bytes.
 template <class T>
 int64_t depthwise_workspace(const Conv2dShape& s, int slots) {
   return slots * source_band<T>(s).size() * int64_t{sizeof(T)};
-}
-template <class T>
-int64_t depthwise_backward_src_workspace(const Conv2dShape& s, int slots) {
-  if (s.ih * s.iw == 0) return 0;
-  return slots * GradientPlan<T>(s).local() * int64_t{sizeof(T)};
 }
 
 }  // namespace rushlight::RUSHLIGHT_ISA
