@@ -26,6 +26,15 @@ def port(line: str) -> str:
     return line
 
 
+def ported(module: ModuleType) -> ModuleType:
+    """Return a module of one file with PyTorch's imports."""
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
+    name = f"{module.__name__}_ported"
+    found = sys.modules[name] = ModuleType(name)
+    exec("\n".join(port(line) for line in source.splitlines()), found.__dict__)
+    return found
+
+
 def ported_models(folder: Path) -> ModuleType:
     """Write the package `ported_to_torch` to `folder`, and import it."""
     package = folder / "ported_to_torch"
