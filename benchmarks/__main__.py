@@ -7,6 +7,7 @@ import sys
 
 QUESTIONS = (
     "layers",
+    "mnist",
     "models",
     "overhead",
     "startup",

@@ -257,8 +257,8 @@ def test_the_net_takes_images_of_other_sizes(sides):
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing():
-    rates = [train._schedule(step, 100) for step in range(100)]
+    rates = [train.SCHEDULES["cosine"](step, 100) for step in range(100)]
     assert np.argmax(rates) == 9
     assert 0 < rates[0] < 0.11
     assert rates[99] < 0.001
-    assert train._schedule(0, 1) == 1
+    assert train.SCHEDULES["cosine"](0, 1) == 1

@@ -1,4 +1,4 @@
-"""``rushlight train``: a small conv net on handwritten digits, from images to checked weights."""
+"""``rushlight train``: a small net on handwritten digits, from images to checked weights."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rushlight import nn
 from rushlight.cli.common import EXAMPLES, INTERRUPTED, UsageError, Whole, check_output, reason
+from rushlight.cli.training import (
+    Book,
+    bar,
+    check_plot,
+    line,
+    read_checkpoint,
+    write_checkpoint,
+)
 from rushlight.config import get_num_threads, set_num_threads
 from rushlight.data import TensorDataset, digits, mnist_folder
 from rushlight.ops.random import manual_seed
 from rushlight.serialization import load, save
-from rushlight.train import DigitNet, Progress, count_right, train
+from rushlight.train import PRESETS, SCHEDULES, Preset, Progress, Training, count_right
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +38,6 @@ __all__ = ["Settings", "add", "run"]
 _OUT = "rushlight-digits.safetensors"
 _EPOCHS, _FOLDER_EPOCHS = 16, 3
 _MOST_THREADS = 1024
-_LEAST_SIDE = 4  # pixels: the net halves an image twice
 
 
 def add(commands: Commands) -> None:
@@ -43,6 +51,12 @@ def add(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     option = parser.add_argument
+    option(
+        "--model",
+        choices=PRESETS,
+        default="digits",
+        help="the net: a small one, PyTorch's MNIST example, ResNet-20 or linear layers (digits)",
+    )
     option("--data", metavar="FOLDER", help="MNIST-format idx files instead of the bundled digits")
     option(
         "--epochs",
@@ -51,6 +65,18 @@ def add(commands: Commands) -> None:
         help=f"passes over the data ({_EPOCHS}, or {_FOLDER_EPOCHS} with --data)",
     )
     option("--lr", type=_rate, default=3e-3, metavar="RATE", help="highest learning rate (0.003)")
+    option(
+        "--schedule",
+        choices=SCHEDULES,
+        default="cosine",
+        help="how the learning rate goes on from there (cosine)",
+    )
+    option(
+        "--patience",
+        type=Whole(1),
+        metavar="N",
+        help="stop after N epochs without a better held-out accuracy, and keep the best weights",
+    )
     option("--batch-size", type=Whole(1), default=64, metavar="N", help="samples in a batch (64)")
     option("--seed", type=Whole(0), default=0, metavar="N", help="start of the random numbers (0)")
     option(
@@ -60,6 +86,10 @@ def add(commands: Commands) -> None:
         help="threads (one per available CPU)",
     )
     option("--out", default=_OUT, metavar="FILE", help=f"where the weights go ({_OUT})")
+    option("--log", metavar="FILE", help="a row for each epoch, as CSV")
+    option("--plot", metavar="FILE", help="the training curve, as PNG (needs matplotlib)")
+    option("--checkpoint", metavar="FILE", help="what --resume needs, after each epoch and Ctrl-C")
+    option("--resume", metavar="FILE", help="go on from a checkpoint, to the same bits")
     parser.set_defaults(run=_run)
 
 
@@ -76,17 +106,8 @@ def _rate(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> int:
     default_epochs = _EPOCHS if options.data is None else _FOLDER_EPOCHS
-    return run(
-        Settings(
-            data=options.data,
-            epochs=options.epochs or default_epochs,
-            lr=options.lr,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            threads=options.threads,
-            out=options.out,
-        )
-    )
+    given = {name: getattr(options, name) for name in Settings._fields}
+    return run(Settings(**{**given, "epochs": options.epochs or default_epochs}))
 
 
 class Settings(NamedTuple):
@@ -99,6 +120,13 @@ class Settings(NamedTuple):
     seed: int
     threads: int | None
     out: str
+    model: str = "digits"
+    schedule: str = "cosine"
+    patience: int | None = None
+    log: str | None = None
+    plot: str | None = None
+    checkpoint: str | None = None
+    resume: str | None = None
 
 
 def run(settings: Settings) -> int:
@@ -112,29 +140,147 @@ def run(settings: Settings) -> int:
     Raises
     ------
     UsageError
-        When rich is missing, the data cannot be read or the weights cannot be written.
+        When rich or matplotlib is missing, the data or the checkpoint cannot be read or does not
+        fit, or a file cannot be written.
     """
     started = time.monotonic()
     console = _console()
-    check_output(settings.out)
-    training, held_out = _datasets(settings.data)
+    for path in (settings.out, settings.log, settings.plot, settings.checkpoint):
+        if path is not None:
+            check_output(path)
+    if settings.plot is not None:
+        check_plot()
+    resumed = None if settings.resume is None else read_checkpoint(settings.resume)
+    training, held_out = _datasets(settings.data, PRESETS[settings.model])
     if settings.threads is not None:
         set_num_threads(settings.threads)
     manual_seed(settings.seed)
-    height, width = training.tensors[0].shape[2:]
-    classes = max(10, int(training.tensors[1].max().item()) + 1)
-    model = DigitNet(height, width, classes)
+    model = _model(settings, training)
+    work = _Run(console, model, training, held_out, settings, resumed)
     _describe(console, model, training, held_out)
     with _catch_interrupt() as interrupted:
-        last = _fit(console, model, training, settings, interrupted)
+        last = work.fit(interrupted)
         _save(model, settings.out)
+        if settings.plot is not None:
+            work.book.draw(settings.plot)
         if interrupted():
             reached = f"in epoch {last.epoch} of {settings.epochs}" if last else "before it began"
             _say(console, f"interrupted {reached}; what was trained so far is in {settings.out}")
             return INTERRUPTED
-    return _confirm(
-        console, model, DigitNet(height, width, classes), held_out, settings.out, started
-    )
+    return _confirm(console, model, _model(settings, training), held_out, settings.out, started)
+
+
+def _model(settings: Settings, training: TensorDataset) -> nn.Module:
+    channels, height, width = training.tensors[0].shape[1:]
+    classes = max(10, int(training.tensors[1].max().item()) + 1)
+    return PRESETS[settings.model].make(channels, height, width, classes)
+
+
+class _Run:
+    """The epochs of one run, and what is noted of them."""
+
+    def __init__(
+        self,
+        console: Console,
+        model: nn.Module,
+        dataset: TensorDataset,
+        held_out: TensorDataset,
+        settings: Settings,
+        resumed: dict[str, Any] | None,
+    ) -> None:
+        self._console, self._model, self._held_out = console, model, held_out
+        self._settings = settings
+        self._training = Training(
+            model,
+            dataset,
+            epochs=settings.epochs,
+            lr=settings.lr,
+            batch_size=settings.batch_size,
+            schedule=settings.schedule,
+        )
+        self._best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0}
+        rows: list[dict[str, float]] = []
+        if resumed is not None:
+            rows = self._resume(resumed)
+        self.book = Book(settings.log, rows)
+
+    def _resume(self, saved: dict[str, Any]) -> list[dict[str, float]]:
+        path, settings = self._settings.resume, self._settings
+        if saved["model"] != settings.model:
+            raise UsageError(f"{path}: is of the model {saved['model']}, not {settings.model}")
+        try:
+            self._training.load_state_dict(saved["training"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise UsageError(f"{path}: {error}") from None
+        self._best = saved["best"]
+        return list(saved["rows"])
+
+    def fit(self, interrupted: Callable[[], bool]) -> Progress | None:
+        """Train until done, stopped or interrupted; a line per epoch, a bar on a terminal."""
+        last: Progress | None = None
+        began, images = time.monotonic(), 0
+        with bar(self._console, self._settings.epochs) as show:
+            for last in self._training:
+                show(last)
+                images += last.images
+                if last.batch == last.batches:
+                    self._end_epoch(last, time.monotonic() - began, images)
+                    began, images = time.monotonic(), 0
+                    if self._is_stuck(last):
+                        break
+                if interrupted():
+                    self._checkpoint()
+                    break
+        if self._settings.patience is not None and "weights" in self._best:
+            self._model.load_state_dict(self._best["weights"])
+            self._tell(f"best weights: those of epoch {self._best['epoch']}")
+        return last
+
+    def _tell(self, text: str) -> None:
+        _say(self._console, text)
+
+    def _end_epoch(self, last: Progress, seconds: float, images: int) -> None:
+        settings = self._settings
+        text = line(last, settings.epochs)
+        if settings.patience or settings.log or settings.plot:
+            accuracy = count_right(self._model, self._held_out) / len(self._held_out)
+            text += f"  held out {accuracy:7.2%}"
+            self.book.add(
+                {
+                    "epoch": last.epoch,
+                    "lr": last.lr,
+                    "loss": last.loss,
+                    "accuracy": last.accuracy,
+                    "held_out_accuracy": accuracy,
+                    "seconds": round(seconds, 3),
+                    "images_per_second": round(images / max(seconds, 1e-9), 1),
+                }
+            )
+            if accuracy > self._best["accuracy"]:
+                self._best = {"accuracy": accuracy, "epoch": last.epoch}
+                if settings.patience:
+                    state = self._model.state_dict()
+                    self._best["weights"] = {name: each.clone() for name, each in state.items()}
+        self._tell(text)
+        self._checkpoint()
+
+    def _is_stuck(self, last: Progress) -> bool:
+        patience = self._settings.patience
+        if patience is None or last.epoch - self._best["epoch"] < patience:
+            return False
+        self._tell(f"no better held-out accuracy for {patience} epochs: stopped")
+        return True
+
+    def _checkpoint(self) -> None:
+        if self._settings.checkpoint is None:
+            return
+        state = {
+            "training": self._training.state_dict(),
+            "model": self._settings.model,
+            "best": self._best,
+            "rows": self.book.rows,
+        }
+        write_checkpoint(state, self._settings.checkpoint)
 
 
 def _console() -> Console:
@@ -151,7 +297,7 @@ def _say(console: Console, text: str) -> None:
 
 
 def _describe(
-    console: Console, model: DigitNet, training: TensorDataset, held_out: TensorDataset
+    console: Console, model: nn.Module, training: TensorDataset, held_out: TensorDataset
 ) -> None:
     height, width = training.tensors[0].shape[2:]
     threads = get_num_threads()
@@ -164,71 +310,10 @@ def _describe(
     )
 
 
-def _fit(
-    console: Console,
-    model: DigitNet,
-    dataset: TensorDataset,
-    settings: Settings,
-    interrupted: Callable[[], bool],
-) -> Progress | None:
-    """Train until done or interrupted; a bar on a terminal, a line per epoch everywhere."""
-    last: Progress | None = None
-    with _bar(console, settings.epochs) as show:
-        for last in train(
-            model,
-            dataset,
-            epochs=settings.epochs,
-            lr=settings.lr,
-            batch_size=settings.batch_size,
-        ):
-            show(last)
-            if last.batch == last.batches:
-                _say(console, _line(last, settings.epochs))
-            if interrupted():
-                break
-    return last
-
-
-def _line(progress: Progress, epochs: int) -> str:
-    width = len(str(epochs))
-    return (
-        f"epoch {progress.epoch:{width}}/{epochs}  loss {progress.loss:.4f}  "
-        f"accuracy {progress.accuracy:7.2%}"
-    )
-
-
-def _bar(console: Console, epochs: int) -> Any:
-    """Return a context that gives the function which moves the bar, or does nothing."""
-    if not console.is_terminal:
-        return nullcontext(lambda progress: None)
-    return _terminal_bar(console, epochs)
-
-
-@contextmanager
-def _terminal_bar(console: Console, epochs: int) -> Iterator[Callable[[Progress], None]]:
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("epoch 1")
-
-        def show(progress: Progress) -> None:
-            done = (progress.epoch - 1) * progress.batches + progress.batch
-            bar.update(
-                task,
-                description=_line(progress, epochs),
-                completed=done,
-                total=epochs * progress.batches,
-            )
-
-        yield show
-
-
 def _confirm(
     console: Console,
-    model: DigitNet,
-    fresh: DigitNet,
+    model: nn.Module,
+    fresh: nn.Module,
     held_out: TensorDataset,
     out: str,
     started: float,
@@ -269,7 +354,7 @@ def _catch_interrupt() -> Iterator[Callable[[], bool]]:
 # -- input and output -----------------------------------------------------------------------
 
 
-def _datasets(folder: str | None) -> tuple[TensorDataset, TensorDataset]:
+def _datasets(folder: str | None, preset: Preset) -> tuple[TensorDataset, TensorDataset]:
     if folder is None:
         return digits("train"), digits("test")
     try:
@@ -281,14 +366,17 @@ def _datasets(folder: str | None) -> tuple[TensorDataset, TensorDataset]:
     shape, other = training.tensors[0].shape[2:], held_out.tensors[0].shape[2:]
     if shape != other:
         raise UsageError(f"{folder}: training images are {list(shape)}, test images {list(other)}")
-    if min(shape) < _LEAST_SIDE:
-        raise UsageError(f"{folder}: images of at least {_LEAST_SIDE}x{_LEAST_SIDE} are needed")
+    least = preset.least_side
+    if min(shape) < least:
+        raise UsageError(f"{folder}: images of at least {least}x{least} are needed")
+    if preset.square and shape[0] != shape[1]:
+        raise UsageError(f"{folder}: this model needs square images, but they are {list(shape)}")
     if not len(training) or not len(held_out):
         raise UsageError(f"{folder}: there are no images in it")
     return training, held_out
 
 
-def _save(model: DigitNet, out: str) -> None:
+def _save(model: nn.Module, out: str) -> None:
     try:
         save(model.state_dict(), out)
     except OSError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rushlight.ops.random import randperm
@@ -13,7 +14,7 @@ from rushlight.tensor import Tensor
 if TYPE_CHECKING:
     from rushlight.ops.random import Generator
 
-__all__ = ["Dataset", "Subset", "TensorDataset", "random_split"]
+__all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -24,6 +25,9 @@ class Dataset(Generic[T_co]):
     def __getitem__(self, index: Any) -> T_co:
         """Return the sample at `index`."""
         raise NotImplementedError(f"{type(self).__name__} does not define __getitem__")
+
+    def __add__(self, other: Dataset[T_co]) -> ConcatDataset[T_co]:
+        return ConcatDataset([self, other])
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
@@ -74,6 +78,34 @@ class Subset(Dataset[T_co]):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+class ConcatDataset(Dataset[T_co]):
+    """Datasets one after the other, as ``torch.utils.data.ConcatDataset``.
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
+
+    def __init__(self, datasets: Iterable[Dataset[T_co]]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ValueError("datasets should not be an empty iterable")
+        sizes = [len(each) for each in self.datasets]  # type: ignore[arg-type]  # those with one
+        self.cumulative_sizes = list(itertools.accumulate(sizes))
+
+    def __getitem__(self, index: Any) -> T_co:
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"index {index} is out of range for {len(self)} samples")
+        number = bisect_right(self.cumulative_sizes, position)
+        before = self.cumulative_sizes[number - 1] if number else 0
+        return self.datasets[number][position - before]
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
 
 
 def random_split(

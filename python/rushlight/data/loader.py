@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 
 from rushlight.data.dataset import Dataset, Subset, TensorDataset
 from rushlight.ops.creation import as_tensor, tensor
-from rushlight.ops.random import randperm
+from rushlight.ops.random import default_generator, randperm
 from rushlight.ops.shape import stack
 from rushlight.tensor import Tensor
 
@@ -149,6 +150,11 @@ class DataLoader(Generic[T_co]):
         self.generator = generator
         self.prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
+        # The pass that was begun last: the random state before its order was drawn, and how many
+        # of its batches were handed out. None before the first and after the end of one.
+        self._start: Tensor | None = None
+        self._given = 0
+        self._resumes = False
 
     def __len__(self) -> int:
         if self.batch_sampler is not None:
@@ -159,11 +165,50 @@ class DataLoader(Generic[T_co]):
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        batches = self._index_batches()
+        batches = self._ordered_batches()
         fetch = self._fetch()
         if self.num_workers == 0:
-            return map(fetch, batches)
-        return _Prefetcher(fetch, batches, self.num_workers, self.prefetch_factor)
+            return _Pass(self, map(fetch, batches))
+        return _Pass(self, _Prefetcher(fetch, batches, self.num_workers, self.prefetch_factor))
+
+    # -- checkpoints ------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the present pass stands.
+
+        Returns
+        -------
+        dict
+            ``"start"``, the random state (int64 [6]) from which the order of the pass was drawn,
+            or None when no pass has begun or the last one is complete; ``"given"``, how many of
+            its batches were handed out.
+        """
+        return {"start": self._start, "given": self._given}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Make the next pass the rest of the one that was saved.
+
+        Its order is drawn again and the batches handed out before are left out, unread; the
+        generator is left as it was found. A pass that was complete is not repeated: the next one
+        is new, and equal to the one that would have followed when the random state
+        (:func:`rushlight.get_rng_state`) is restored too. A sampler of your own has to draw from
+        the loader's generator or the default one.
+        """
+        self._start, self._given = state_dict["start"], int(state_dict["given"])
+        self._resumes = self._start is not None
+
+    def _ordered_batches(self) -> Iterator[Any]:
+        """Return what to fetch for each batch of a new pass, or of the one that was loaded."""
+        generator = self.generator or getattr(self.sampler, "generator", None) or default_generator
+        now = generator.get_state()
+        if not self._resumes or self._start is None:
+            self._start, self._given = now, 0
+            return self._index_batches()
+        self._resumes = False
+        generator.set_state(self._start)
+        batches = self._index_batches()
+        generator.set_state(now)
+        return itertools.islice(batches, self._given, None)
 
     def _index_batches(self) -> Iterator[Any]:
         """Return what to fetch for each batch; the order is drawn before this returns."""
@@ -171,7 +216,7 @@ class DataLoader(Generic[T_co]):
             return iter(self.batch_sampler)
         order: Iterable[Any]
         if self.sampler is not None:
-            order = self.sampler
+            order = iter(self.sampler)
         elif self.shuffle:
             order = randperm(_length(self.dataset), generator=self.generator).tolist()
         else:
@@ -228,6 +273,32 @@ def _gather(dataset: Any, indices: Any) -> list[Tensor] | None:
     if type(dataset) is not TensorDataset:
         return None
     return [each[indices] for each in dataset.tensors]
+
+
+class _Pass(Iterator[Any]):
+    """Counts for its loader what it hands out."""
+
+    def __init__(self, loader: DataLoader[Any], batches: Iterator[Any]) -> None:
+        self._loader, self._batches = loader, batches
+        self._of = loader._start
+
+    def __next__(self) -> Any:
+        loader = self._loader
+        is_last_begun = loader._start is self._of
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            if is_last_begun:
+                loader._start, loader._given = None, 0
+            raise
+        if is_last_begun:
+            loader._given += 1
+        return batch
+
+    def close(self) -> None:
+        """Stop the threads, if there are any, and wait until the batches in work are done."""
+        if isinstance(self._batches, _Prefetcher):
+            self._batches.close()
 
 
 class _Shared:
