@@ -168,7 +168,7 @@ class Augment:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return a new tensor [n, c, h, w]."""
-        array = images.detach().numpy()
+        array = images._array
         if self.crop:
             array = random_crop(array, self.crop, self.generator)
         if self.flip:
