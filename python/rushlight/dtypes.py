@@ -133,7 +133,8 @@ class Size(tuple[int, ...]):
         return Size(tuple.__add__(self, other))
 
     def __radd__(self, other: tuple[int, ...]) -> Size:
-        return Size(tuple.__add__(other, self))
+        # Asked first where a list is extended by a shape, which is the list's affair.
+        return Size(tuple.__add__(other, self)) if isinstance(other, tuple) else NotImplemented
 
     def __repr__(self) -> str:
         return f"rushlight.Size([{', '.join(map(str, self))}])"

@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rushlight.cli import info, predict, train
+from rushlight.cli import convert, info, inspect, predict, train
 from rushlight.cli.common import EXAMPLES, INTERRUPTED, Parser, UsageError
 from rushlight.config import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = (train, predict, info)
+_COMMANDS = (train, predict, inspect, convert, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

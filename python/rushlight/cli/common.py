@@ -26,6 +26,8 @@ examples:
   rushlight train                        train on the bundled digits, a few seconds
   rushlight train --epochs 20 --seed 1 --out weights.safetensors
   rushlight train --data mnist/          train-images-idx3-ubyte[.gz] and kin in a folder
+  rushlight inspect checkpoint.pth       names, types and shapes of the tensors in a file
+  rushlight convert in.pth out.safetensors --key state_dict --strip-prefix module.
   rushlight info                         version, instruction set, threads, memory
 """
 

@@ -120,6 +120,7 @@ def inspect(path: Target) -> Inspection:
         contents = _contents(source)
         found = Inspection(contents.format, {}, {}, contents.metadata)
         try:
+            rebuild(contents.root, lambda value: value)  # refuses what `load` refuses
             for name, value in leaves(contents.root):
                 source.spend(len(name), "the names")
                 if isinstance(value, TensorSpec):
