@@ -14,8 +14,9 @@
 
 namespace rushlight::RUSHLIGHT_ISA {
 
-constexpr int64_t kMaxBlockK =
-    288;  // divides by 9: blocks of a 3x3 convolution fall on whole channels
+// A panel of B and two of A fit in the first-level cache, of 48 KiB where vectors have 64 bytes and
+// of 32 KiB elsewhere.
+constexpr int64_t kMaxBlockK = RUSHLIGHT_VECTOR_BYTES == 64 ? 192 : 256;
 constexpr int64_t kMaxBlockN = 256;
 
 // Bytes rounded so that what follows stays aligned for vectors.

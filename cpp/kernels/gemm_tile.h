@@ -56,51 +56,67 @@ struct Output {
   }
 };
 
-// Stores a tile of sums whose elements [i][v] belong at c[i][v * V::lanes]. What the window asks
-// for is decided once per step and not per vector, so that the tile stays in registers.
+// Stores a tile of sums whose elements [i][v] belong at c[row + i][col + v * V::lanes]. What the
+// window asks for is decided once per step and not per vector, so that the tile stays in registers.
 template <int ROWS, int VECTORS, class V, class T>
-RUSHLIGHT_INLINE void store_vectors(V (&x)[ROWS][VECTORS], const Output<T>& out) {
+RUSHLIGHT_INLINE void store_vectors(V (&x)[ROWS][VECTORS], const Output<T>& out, int64_t row,
+                                    int64_t col) {
   const Epilogue<T>& e = out.epilogue;
-  const auto each = [&](const auto& step) {
+  const auto each = [&](const auto& step) __attribute__((always_inline)) {
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i) {
 #pragma GCC unroll 2
       for (int v = 0; v < VECTORS; ++v) step(x[i][v], i, v * V::lanes);
     }
   };
-  if (out.accumulate) {
-    each([&](V& y, int i, int j) { y += V::load(out.c + i * out.ldc + j); });
-  }
+  const int64_t ldc = out.ldc, first = row * ldc + col;
+  T* c = out.c + first;
+  if (out.accumulate) each([&](V& y, int i, int j) { y += V::load(c + i * ldc + j); });
   if (e.scale != nullptr) {
-    each([&](V& y, int i, int j) { y = y * out.template of_channel<V>(e.scale, i, j); });
+    each(
+        [&](V& y, int i, int j) { y = y * out.template of_channel<V>(e.scale, row + i, col + j); });
   }
   if (e.shift != nullptr) {
-    each([&](V& y, int i, int j) { y += out.template of_channel<V>(e.shift, i, j); });
+    each([&](V& y, int i, int j) { y += out.template of_channel<V>(e.shift, row + i, col + j); });
   }
   if (e.residual != nullptr) {
-    each([&](V& y, int i, int j) { y += V::load(e.residual + i * out.ldc + j); });
+    const T* residual = e.residual + first;
+    each([&](V& y, int i, int j) { y += V::load(residual + i * ldc + j); });
   }
   if (e.activation != Activation::none) each([&](V& y, int, int) { y = activate(y, e); });
-  each([&](V& y, int i, int j) { y.store(out.c + i * out.ldc + j); });
+  each([&](V& y, int i, int j) { y.store(c + i * ldc + j); });
 }
 
 // Tiles that hang over the edge of C, or over that of an image, go through memory of their own.
 template <class T>
-__attribute__((noinline)) void store_edge(const T* tile, int64_t ld, const Output<T>& out, int rows,
-                                          int64_t cols) {
+__attribute__((noinline)) void store_edge(const T* tile, int64_t ld, const Output<T>& out,
+                                          int64_t row, int64_t col, int rows, int64_t cols) {
   for (int i = 0; i < rows; ++i) {
     for_each_vector<T>(0, cols, [&](auto v, int64_t j) {
       decltype(v) x[1][1] = {{decltype(v)::load(tile + i * ld + j)}};
-      store_vectors(x, out.at(i, j));
+      store_vectors(x, out, row + i, col + j);
     });
   }
 }
 
-// C[rows, cols] (+)= A panel * B panel, computing the first ROWS rows and VECTORS vectors of the
-// panels; rows and cols are at most that.
+// The part of C that a tile covers, from (row, col) on.
+struct TilePlace {
+  int64_t row, col;
+  int rows, cols;
+};
+
+// C[place] (+)= A panel * B panel, computing the first ROWS rows and VECTORS vectors of the panels;
+// the place is at most that large.
 template <int ROWS, int VECTORS, class V, class T>
 __attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
-                                             const Output<T>& out, int rows, int cols) {
+                                             const Output<T>& out, const TilePlace& place) {
+  const T* c = out.c + place.row * out.ldc + place.col;
+#pragma GCC unroll 16
+  for (int i = 0; i < ROWS; ++i) {
+    // C is needed when the sums are done: by then it has come nearer.
+    if (i < place.rows) __builtin_prefetch(c + i * out.ldc, 1);
+    if (i < place.rows) __builtin_prefetch(c + i * out.ldc + place.cols - 1, 1);
+  }
   V acc[ROWS][VECTORS];
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; ++i) {
@@ -118,64 +134,74 @@ __attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
       for (int v = 0; v < VECTORS; ++v) acc[i][v] = fma(a_value, b_row[v], acc[i][v]);
     }
   }
-  const bool whole = rows == ROWS && cols == VECTORS * V::lanes;
-  if (whole) return store_vectors(acc, out);
+  if (place.rows == ROWS && place.cols == VECTORS * V::lanes) {
+    return store_vectors(acc, out, place.row, place.col);
+  }
   T tile[ROWS * VECTORS * V::lanes];
-  store_vectors(acc, Output<T>{tile, VECTORS * V::lanes, false, {}});
-  store_edge(tile, VECTORS * V::lanes, out, rows, cols);
+  store_vectors(acc, Output<T>{tile, VECTORS * V::lanes, false, {}}, 0, 0);
+  store_edge(tile, VECTORS * V::lanes, out, place.row, place.col, place.rows, place.cols);
 }
 
 // The last columns of a matrix seldom fill a tile: one vector may do, and where vectors are 64
 // bytes long, half of one, which costs half as much.
 template <int ROWS, class T>
 RUSHLIGHT_INLINE void multiply_columns(int64_t k, const T* a, const T* b, const Output<T>& out,
-                                       int rows, int cols) {
+                                       const TilePlace& place) {
   using V = Native<T>;
   if constexpr (RUSHLIGHT_VECTOR_BYTES == 64) {
     using Half = Vec<T, V::lanes / 2>;
-    if (cols <= Half::lanes) return multiply_rows<ROWS, 1, Half>(k, a, b, out, rows, cols);
+    if (place.cols <= Half::lanes) return multiply_rows<ROWS, 1, Half>(k, a, b, out, place);
   }
-  if (cols <= V::lanes) return multiply_rows<ROWS, 1, V>(k, a, b, out, rows, cols);
-  multiply_rows<ROWS, tile_vectors, V>(k, a, b, out, rows, cols);
+  if (place.cols <= V::lanes) return multiply_rows<ROWS, 1, V>(k, a, b, out, place);
+  multiply_rows<ROWS, tile_vectors, V>(k, a, b, out, place);
 }
 
 // The last rows of a matrix seldom fill a tile: a third of one, or two, may do.
 template <class T>
 RUSHLIGHT_INLINE void multiply_tile(int64_t k, const T* a, const T* b, const Output<T>& out,
-                                    int rows, int cols) {
+                                    const TilePlace& place) {
   constexpr int third = (tile_rows + 2) / 3;
-  if (rows <= third) return multiply_columns<third>(k, a, b, out, rows, cols);
-  if (rows <= 2 * third) return multiply_columns<2 * third>(k, a, b, out, rows, cols);
-  multiply_columns<tile_rows>(k, a, b, out, rows, cols);
+  if (place.rows <= third) return multiply_columns<third>(k, a, b, out, place);
+  if (place.rows <= 2 * third) return multiply_columns<2 * third>(k, a, b, out, place);
+  multiply_columns<tile_rows>(k, a, b, out, place);
 }
 
 // multiply_tile for a window whose columns belong to several images.
 template <class T>
 inline void multiply_tile_in_planes(int64_t k, const T* a, const T* b, const Output<T>& out,
-                                    int rows, int cols) {
+                                    const TilePlace& place) {
+  const Output<T> window = out.at(place.row, place.col);
   int64_t room;
-  const Output<T> first = out.inside(0, &room);
-  if (cols <= room) return multiply_tile(k, a, b, first, rows, cols);
+  const Output<T> first = window.inside(0, &room);
+  if (place.cols <= room) return multiply_tile(k, a, b, first, {0, 0, place.rows, place.cols});
   T tile[tile_rows * tile_cols<T>];
-  multiply_tile(k, a, b, Output<T>{tile, tile_cols<T>, false, {}}, rows, cols);
-  for (int64_t j = 0; j < cols; j += room) {
-    const Output<T> part = out.inside(j, &room);
-    store_edge(tile + j, tile_cols<T>, part, rows, room < cols - j ? room : cols - j);
+  multiply_tile(k, a, b, Output<T>{tile, tile_cols<T>, false, {}}, {0, 0, place.rows, place.cols});
+  for (int64_t j = 0; j < place.cols; j += room) {
+    const Output<T> part = window.inside(j, &room);
+    const int64_t left = place.cols - j;
+    store_edge(tile + j, tile_cols<T>, part, 0, 0, place.rows, room < left ? room : left);
   }
 }
+
+// Rows of A that stay in the second-level cache while the columns of B pass by.
+constexpr int64_t kMaxBlockM = RUSHLIGHT_VECTOR_BYTES == 64 ? 240 : 120;
 
 // C[m, n] (+)= A[m, k] * B[k, n] for packed panels of one block of K.
 template <class T>
 void multiply_panels(int64_t m, int64_t n, int64_t k, const T* a, const T* b,
                      const Output<T>& out) {
-  for (int64_t j = 0; j < n; j += tile_cols<T>) {
-    const int cols = static_cast<int>(n - j < tile_cols<T> ? n - j : tile_cols<T>);
-    for (int64_t i = 0; i < m; i += tile_rows) {
-      const int rows = static_cast<int>(m - i < tile_rows ? m - i : tile_rows);
-      if (out.plane == 0) {
-        multiply_tile(k, a + i * k, b + j * k, out.at(i, j), rows, cols);
-      } else {
-        multiply_tile_in_planes(k, a + i * k, b + j * k, out.at(i, j), rows, cols);
+  for (int64_t m0 = 0; m0 < m; m0 += kMaxBlockM) {
+    const int64_t end = m - m0 < kMaxBlockM ? m : m0 + kMaxBlockM;
+    for (int64_t j = 0; j < n; j += tile_cols<T>) {
+      const int cols = static_cast<int>(n - j < tile_cols<T> ? n - j : tile_cols<T>);
+      for (int64_t i = m0; i < end; i += tile_rows) {
+        const int rows = static_cast<int>(m - i < tile_rows ? m - i : tile_rows);
+        const TilePlace place{i, j, rows, cols};
+        if (out.plane == 0) {
+          multiply_tile(k, a + i * k, b + j * k, out, place);
+        } else {
+          multiply_tile_in_planes(k, a + i * k, b + j * k, out, place);
+        }
       }
     }
   }

@@ -22,40 +22,78 @@ struct LinearOperands {
   Output<T> out(int64_t) const { return output; }
 };
 
-// dst[o] = dot(src, weight row o) for kDotWidth neighbouring rows.
-template <class T>
-void dot_rows(const T* src, const T* weight, int64_t ic, T* dst) {
+// dst[r][o] = dot(src row r, weight row o) for kDotWidth neighbouring rows of the weight, which are
+// read once.
+template <int ROWS, class T>
+void dot_rows(const T* src, const T* weight, int64_t ic, T* dst, int64_t ldd) {
   using V = Native<T>;
-  V acc[kDotWidth][2] = {};
+  V acc[kDotWidth][ROWS][2] = {};
   int64_t k = 0;
   for (; k + 2 * V::lanes <= ic; k += 2 * V::lanes) {
-    const V x0 = V::load(src + k), x1 = V::load(src + k + V::lanes);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      V x[ROWS];
+#pragma GCC unroll 2
+      for (int r = 0; r < ROWS; ++r) x[r] = V::load(src + r * ic + k + half * V::lanes);
 #pragma GCC unroll 4
-    for (int o = 0; o < kDotWidth; ++o) {
-      acc[o][0] = fma(x0, V::load(weight + o * ic + k), acc[o][0]);
-      acc[o][1] = fma(x1, V::load(weight + o * ic + k + V::lanes), acc[o][1]);
+      for (int o = 0; o < kDotWidth; ++o) {
+        const V w = V::load(weight + o * ic + k + half * V::lanes);
+#pragma GCC unroll 2
+        for (int r = 0; r < ROWS; ++r) acc[o][r][half] = fma(x[r], w, acc[o][r][half]);
+      }
     }
   }
   for (; k < ic; k += V::lanes) {
     const int64_t count = smaller(V::lanes, ic - k);
     const bool whole = count == V::lanes;
-    const V x = whole ? V::load(src + k) : V::load_partial(src + k, count);
 #pragma GCC unroll 4
     for (int o = 0; o < kDotWidth; ++o) {
-      const T* w = weight + o * ic + k;
-      acc[o][0] = fma(x, whole ? V::load(w) : V::load_partial(w, count), acc[o][0]);
+      const T* from = weight + o * ic + k;
+      const V w = whole ? V::load(from) : V::load_partial(from, count);
+#pragma GCC unroll 2
+      for (int r = 0; r < ROWS; ++r) {
+        const T* row = src + r * ic + k;
+        acc[o][r][0] = fma(whole ? V::load(row) : V::load_partial(row, count), w, acc[o][r][0]);
+      }
     }
   }
-  for (int o = 0; o < kDotWidth; ++o) dst[o] = sum(acc[o][0] + acc[o][1]);
+#pragma GCC unroll 4
+  for (int o = 0; o < kDotWidth; ++o) {
+#pragma GCC unroll 2
+    for (int r = 0; r < ROWS; ++r) dst[r * ldd + o] = sum(acc[o][r][0] + acc[o][r][1]);
+  }
 }
 
-// The epilogue of `count` neighbouring features.
+// dst[r][o] for `rows` rows, at most 2, and `count` neighbouring outputs.
+template <class T>
+void dot_block(const T* src, const T* weight, const LinearShape& s, int64_t rows, int64_t count,
+               T* dst) {
+  int64_t o = 0;
+  for (; o + kDotWidth <= count; o += kDotWidth) {
+    if (rows == 2) {
+      dot_rows<2>(src, weight + o * s.ic, s.ic, dst + o, s.oc);
+    } else {
+      dot_rows<1>(src, weight + o * s.ic, s.ic, dst + o, s.oc);
+    }
+  }
+  for (; o < count; ++o) {
+    for (int64_t r = 0; r < rows; ++r) {
+      dst[r * s.oc + o] = dot(src + r * s.ic, weight + o * s.ic, s.ic);
+    }
+  }
+}
+
+// The epilogue of `count` neighbouring features of one row, in place.
 template <class T>
 void finish_features(const Epilogue<T>& epilogue, int64_t count, T* to) {
-  for (int64_t i = 0; i < count; ++i) {
-    const Epilogue<T> of_one = epilogue.at(i, i);
-    finish_run(to + i, 1, of_one, to + i);
-  }
+  for_each_vector<T>(0, count, [&](auto v, int64_t i) {
+    using V = decltype(v);
+    V x = V::load(to + i);
+    if (epilogue.scale != nullptr) x = x * V::load(epilogue.scale + i);
+    if (epilogue.shift != nullptr) x += V::load(epilogue.shift + i);
+    if (epilogue.residual != nullptr) x += V::load(epilogue.residual + i);
+    activate(x, epilogue).store(to + i);
+  });
 }
 
 template <class T>
@@ -63,19 +101,14 @@ void forward_few_rows(const Run& run, const LinearShape& s, const T* src, const 
                       const Epilogue<T>& epilogue, T* dst) {
   constexpr int64_t step = 8 * kDotWidth;
   parallel(run, ceil_div(s.oc, step), [&](int64_t block, int) {
-    const int64_t end = smaller(s.oc, (block + 1) * step);
-    for (int64_t o = block * step; o < end; o += kDotWidth) {
-      const int64_t count = smaller(kDotWidth, end - o);
-      for (int64_t r = 0; r < s.rows; ++r) {
-        const T* x = src + r * s.ic;
-        T* y = dst + r * s.oc + o;
-        if (count == kDotWidth) {
-          dot_rows(x, weight + o * s.ic, s.ic, y);
-        } else {
-          for (int64_t i = 0; i < count; ++i) y[i] = dot(x, weight + (o + i) * s.ic, s.ic);
-        }
-        finish_features(epilogue.at(o, r * s.oc + o), count, y);
-      }
+    const int64_t o = block * step, count = smaller(step, s.oc - o);
+    for (int64_t r = 0; r < s.rows; r += 2) {
+      dot_block(src + r * s.ic, weight + o * s.ic, s, smaller(2, s.rows - r), count,
+                dst + r * s.oc + o);
+    }
+    for (int64_t r = 0; r < s.rows; ++r) {
+      const int64_t first = r * s.oc + o;
+      finish_features(epilogue.at(o, first), count, dst + first);
     }
   });
 }
