@@ -11,6 +11,7 @@ QUESTIONS = (
     "models",
     "overhead",
     "startup",
+    "loading",
     "training",
 )
 
