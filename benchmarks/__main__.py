@@ -6,6 +6,7 @@ import importlib
 import sys
 
 QUESTIONS = (
+    "elementwise",
     "layers",
     "mnist",
     "models",

@@ -214,17 +214,28 @@ RELU = [
 
 def _unary(name: str, function: Op, positive: bool = False) -> Case:
     draw = (lambda rng: [rng.random((3, 4)) + 0.3]) if positive else None
-    return Case(name, lambda L, x: getattr(L, name)(x), function, ((3, 4),), draw=draw)
+    native = name in ("exp", "sigmoid", "tanh")
+    return Case(
+        name,
+        lambda L, x: getattr(L, name)(x),
+        function,
+        ((3, 4),),
+        draw=draw,
+        native=native,
+        batched=native and draw is None,
+    )
 
 
 def _binary(name: str, function: Op) -> list[Case]:
     def draw(*shapes: tuple[int, ...]) -> Any:
         return lambda rng: [rng.random(shape) + 0.4 for shape in shapes]
 
+    native = name in ("add", "sub", "mul", "div")
     return [
-        Case(name, lambda L, a, b: getattr(L, name)(a, b), function, (), draw=draw((3, 4), (3, 4))),
+        Case(name, lambda L, a, b: getattr(L, name)(a, b), function, (), draw=draw((3, 4), (3, 4)),
+             native=native),
         Case(f"{name} broadcast", lambda L, a, b: getattr(L, name)(a, b), function, (),
-             draw=draw((3, 1, 4), (2, 1))),
+             draw=draw((3, 1, 4), (2, 1)), native=native),
     ]  # fmt: skip
 
 

@@ -49,7 +49,7 @@ REFUSED = [
     (ValueError, lambda: nn.ReflectionPad2d(-1), "padding must be 0 or more"),
     (ValueError, lambda: nn.Upsample(), "one of size and scale_factor must be given"),
     (ValueError, lambda: nn.Upsample(2, 2), "one of size and scale_factor must be given"),
-    (ValueError, lambda: nn.Upsample(2, mode="bicubic"), "mode must be one of"),
+    (ValueError, lambda: nn.Upsample(2, mode="trilinear"), "mode must be one of"),
     (ValueError, lambda: nn.PixelShuffle(0), "upscale_factor must be 1 or more"),
     (TypeError, lambda: nn.PixelUnshuffle(0.5), "downscale_factor must be an int"),
     (ValueError, lambda: nn.Embedding(-1, 2), "num_embeddings must be 0 or more"),

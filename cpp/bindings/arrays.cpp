@@ -72,6 +72,18 @@ void raise(PyObject* type, const std::string& text) {
   throw py::error_already_set();
 }
 
+PyObject* operation_error() {
+  static PyObject* const type = [] {
+    const auto bases = py::make_tuple(py::handle(PyExc_ValueError), py::handle(PyExc_RuntimeError));
+    return PyErr_NewExceptionWithDoc(
+        "rushlight.OperationError",
+        "A shape or value that an operation cannot work with.\n\n"
+        "It is a ValueError; and a RuntimeError, which is what PyTorch raises there.",
+        bases.ptr(), nullptr);
+  }();
+  return type;
+}
+
 const char* dtype_name(DType dtype) {
   static constexpr const char* names[] = {"float32", "float64", "int64", "bool"};
   return names[static_cast<int>(dtype)];
@@ -147,11 +159,24 @@ Array::Array(const char* op, const char* name, py::handle object, DType only, Ac
   take(op, object, access);
 }
 
+bool Array::is_floating(py::handle object) {
+  if (!Numpy::get().PyArray_Check_(object.ptr())) return false;
+  DType dtype;
+  return find_dtype(py::detail::array_proxy(object.ptr()), dtype) &&
+         (dtype == DType::f32 || dtype == DType::f64);
+}
+
+bool Array::is_writable_as_it_is() const {
+  constexpr int writable =
+      Numpy::NPY_ARRAY_C_CONTIGUOUS_ | Numpy::NPY_ARRAY_ALIGNED_ | Numpy::NPY_ARRAY_WRITEABLE_;
+  return (proxy_->flags & writable) == writable;
+}
+
 void Array::take(const char* op, py::handle object, Access access) {
   constexpr int simple = Numpy::NPY_ARRAY_C_CONTIGUOUS_ | Numpy::NPY_ARRAY_ALIGNED_;
   const bool is_simple = (proxy_->flags & simple) == simple;
   if (access == Access::write) {
-    if (is_simple && (proxy_->flags & Numpy::NPY_ARRAY_WRITEABLE_) != 0) return;
+    if (is_writable_as_it_is()) return;
     raise_value(std::string(op) + ": " + name_ +
                 " is changed in place and must be C-contiguous, aligned and writable");
   }

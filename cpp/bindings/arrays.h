@@ -27,8 +27,10 @@ enum class DType { f32, f64, i64, boolean };
 
 // Sets the Python error and throws it. The text starts with the name of the operation.
 [[noreturn]] void raise(PyObject* type, const std::string& text);
+// rushlight.OperationError: a ValueError, and a RuntimeError for those who know PyTorch's errors.
+PyObject* operation_error();
 [[noreturn]] inline void raise_value(const std::string& text) {
-  raise(PyExc_ValueError, text);
+  raise(operation_error(), text);
 }
 [[noreturn]] inline void raise_type(const std::string& text) {
   raise(PyExc_TypeError, text);
@@ -64,6 +66,9 @@ class Array {
     return object.is_none() ? Array(name) : Array(op, name, object, access);
   }
 
+  // Whether the object is a NumPy array of native float32 or float64.
+  static bool is_floating(py::handle object);
+
   explicit operator bool() const { return proxy_ != nullptr; }
   DType dtype() const { return dtype_; }
   int ndim() const { return proxy_->nd; }
@@ -74,6 +79,8 @@ class Array {
   std::string shape_text() const;
   const char* name() const { return name_; }
   bool is_copy() const { return static_cast<bool>(copy_); }
+  // Whether a kernel may write to it: C-contiguous, aligned and writable.
+  bool is_writable_as_it_is() const;
 
   // Null for an absent optional argument.
   template <class T>

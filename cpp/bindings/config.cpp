@@ -57,6 +57,7 @@ py::object empty(py::handle shape, py::handle dtype_object) {
 }  // namespace
 
 void bind_config(py::module_& m) {
+  m.attr("OperationError") = py::handle(operation_error());
   m.def("isa", [] { return runtime::table().name; });
   m.def("isas", [] {
     py::list names;

@@ -16,6 +16,7 @@ PYBIND11_MODULE(_core, m) {
   runtime::configure_pool_at_import();
   runtime::configure_weight_cache_at_import();
   bindings::bind_weight_cache(m);  // first: others take what it defines
+  bindings::bind_arithmetic(m);
   bindings::bind_batch_norm(m);
   bindings::bind_config(m);
   bindings::bind_conv2d(m);
@@ -23,6 +24,8 @@ PYBIND11_MODULE(_core, m) {
   bindings::bind_loss(m);
   bindings::bind_matmul(m);
   bindings::bind_optim(m);
+  bindings::bind_pointwise(m);
   bindings::bind_pooling(m);
   bindings::bind_relu(m);
+  bindings::bind_summation(m);
 }

@@ -21,12 +21,14 @@ int64_t window_count(const char* op, const char* axis, const Window& w) {
       __builtin_add_overflow(w.size, both, &padded)) {
     raise_overflow(op, axis, "padding", w.padding);
   }
-  if (reach >= padded) {
+  const int64_t room = padded - reach - 1;
+  // Rounding up lets a window hang over the end, also the only one.
+  if (room < 0 && w.ceil_mode && room > -w.stride) return 1;
+  if (room < 0) {
     raise_value(std::string(op) + ": the kernel spans " +
                 std::to_string(static_cast<uint64_t>(reach) + 1) + " along the " + axis +
                 ", but the padded input has only " + std::to_string(padded));
   }
-  const int64_t room = padded - reach - 1;
   int64_t count = room / w.stride + 1;
   if (w.ceil_mode && room % w.stride != 0) {
     int64_t start = 0;

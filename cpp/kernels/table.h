@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "kernels/arithmetic.h"
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
 #include "kernels/linear.h"
@@ -10,11 +11,14 @@
 #include "kernels/matmul.h"
 #include "kernels/nll_loss.h"
 #include "kernels/optim.h"
+#include "kernels/pointwise.h"
 #include "kernels/pooling.h"
 #include "kernels/relu.h"
+#include "kernels/summation.h"
 
 // One line per family of operations: the struct of function pointers and its name in the table.
 #define RUSHLIGHT_FAMILIES(X)       \
+  X(ArithmeticKernels, arithmetic)  \
   X(BatchNormKernels, batch_norm)   \
   X(Conv2dKernels, conv2d)          \
   X(LinearKernels, linear)          \
@@ -22,8 +26,10 @@
   X(MatmulKernels, matmul)          \
   X(NllLossKernels, nll_loss)       \
   X(OptimKernels, optim)            \
+  X(PointwiseKernels, pointwise)    \
   X(PoolingKernels, pooling)        \
-  X(ReluKernels, relu)
+  X(ReluKernels, relu)              \
+  X(SummationKernels, summation)
 
 namespace rushlight {
 

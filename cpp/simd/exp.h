@@ -40,9 +40,14 @@ struct Element<Vec<T, LANES>> {
   using Type = T;
 };
 
-// Results too small for a normal number are 0, those too large infinite; NaN stays NaN.
+// x as n * ln 2 + r: `power` is 2^n, and exp(r) = 1 + r * tail.
 template <class V>
-RUSHLIGHT_INLINE V exponential(V x) {
+struct Exponent {
+  V r, tail, power;
+};
+
+template <class V>
+RUSHLIGHT_INLINE Exponent<V> split_exponent(V x) {
   using T = typename Element<V>::Type;
   using C = ExpConstants<T>;
   typedef typename C::Bits Bits __attribute__((vector_size(sizeof(V))));
@@ -51,19 +56,35 @@ RUSHLIGHT_INLINE V exponential(V x) {
       fma(bounded, V::broadcast(static_cast<T>(1.44269504088896340736)), V::broadcast(C::rounder));
   const V n = shifted - V::broadcast(C::rounder);
   const V r = fma(n, V::broadcast(-C::ln2_low), fma(n, V::broadcast(-C::ln2_high), bounded));
-  V p = V::broadcast(T{1});
+  V tail = V::broadcast(T{1});
 #pragma GCC unroll 13
-  for (int i = C::degree; i > 0; --i) {
-    p = fma(p * r, V::broadcast(T{1} / static_cast<T>(i)), V::broadcast(T{1}));
+  for (int i = C::degree; i > 1; --i) {
+    tail = fma(tail * r, V::broadcast(T{1} / static_cast<T>(i)), V::broadcast(T{1}));
   }
   // The low bits of `shifted` hold n; moved up, they add n to the exponent of 1.
   const Bits exponent = reinterpret_cast<Bits>(shifted.raw) << C::mantissa_bits;
   const Bits one = reinterpret_cast<Bits>(V::broadcast(T{1}).raw);
-  const V power = {reinterpret_cast<typename V::Raw>(exponent + one)};
-  const V result = p * power;
+  return {r, tail, {reinterpret_cast<typename V::Raw>(exponent + one)}};
+}
+
+// Results too small for a normal number are 0, those too large infinite; NaN stays NaN.
+template <class V>
+RUSHLIGHT_INLINE V exponential(V x) {
+  using T = typename Element<V>::Type;
+  using C = ExpConstants<T>;
+  const Exponent<V> e = split_exponent(x);
+  const V result = fma(e.tail, e.r, V::broadcast(T{1})) * e.power;
   const V floored = {x.raw < V::broadcast(C::low).raw ? V::zero().raw : result.raw};
   return {x.raw > V::broadcast(C::high).raw ? V::broadcast(static_cast<T>(INFINITY)).raw
                                             : floored.raw};
+}
+
+// exp(x) - 1 without cancellation near 0, for x up to the bound of finite results.
+template <class V>
+RUSHLIGHT_INLINE V exponential_minus_1(V x) {
+  using T = typename Element<V>::Type;
+  const Exponent<V> e = split_exponent(x);
+  return fma(e.tail * e.r, e.power, e.power - V::broadcast(T{1}));
 }
 
 }  // namespace rushlight::RUSHLIGHT_ISA

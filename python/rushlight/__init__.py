@@ -27,11 +27,16 @@ from rushlight.config import set_num_threads as set_num_threads
 from rushlight.config import show_config as show_config
 from rushlight.dtypes import Size as Size
 from rushlight.dtypes import bool_ as bool_
+from rushlight.dtypes import channels_last as channels_last
+from rushlight.dtypes import contiguous_format as contiguous_format
 from rushlight.dtypes import device as device
 from rushlight.dtypes import dtype as dtype
 from rushlight.dtypes import float32 as float32
 from rushlight.dtypes import float64 as float64
 from rushlight.dtypes import int64 as int64
+from rushlight.dtypes import memory_format as memory_format
+from rushlight.dtypes import preserve_format as preserve_format
+from rushlight.errors import OperationError as OperationError
 from rushlight.formatting import set_printoptions as set_printoptions
 from rushlight.nn.summary import summary as summary
 from rushlight.ops.public import *

@@ -144,6 +144,38 @@ class Size(tuple[int, ...]):
         return Size(found) if isinstance(index, slice) else found
 
 
+class memory_format:
+    """The order of a tensor's elements in memory, as ported code asks for it: a hint.
+
+    Results are always in row-major order; kernels rearrange what they need.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"rushlight.{self.name}"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+contiguous_format = memory_format("contiguous_format")
+channels_last = memory_format("channels_last")
+preserve_format = memory_format("preserve_format")
+
+
+def check_memory_format(value: object, operation: str) -> None:
+    """Raise TypeError unless `value` is a memory format or None."""
+    if value is not None and not isinstance(value, memory_format):
+        raise TypeError(
+            f"{operation}: memory_format must be one of rushlight.contiguous_format, channels_last "
+            f"and preserve_format, but got {value!r}"
+        )
+
+
 class device(str):
     """Where a tensor lives: always ``"cpu"``; made to accept what ported code passes.
 

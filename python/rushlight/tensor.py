@@ -124,8 +124,11 @@ class Tensor(TensorMethods, TensorBase):
         """Return the address of the first element."""
         return int(self._array.__array_interface__["data"][0])
 
-    def is_contiguous(self) -> _bool:
-        """Return whether the memory is in row-major order without gaps."""
+    def is_contiguous(self, memory_format: Any = None) -> _bool:
+        """Return whether the memory is without gaps, in row-major order or in the given one."""
+        dtypes.check_memory_format(memory_format, "is_contiguous")
+        if memory_format is dtypes.channels_last:
+            return self._array.ndim == 4 and self._array.transpose(0, 2, 3, 1).flags.c_contiguous
         return self._array.flags.c_contiguous
 
     def is_floating_point(self) -> _bool:
@@ -307,17 +310,19 @@ class Tensor(TensorMethods, TensorBase):
         device: Any = None,
         non_blocking: _bool = False,
         copy: _bool = False,
+        memory_format: Any = None,
     ) -> Tensor:
         """Return the tensor with elements of a dtype: ``to(dtype)``, ``to("cpu")``, ``to(other)``.
 
         The tensor itself is returned where nothing changes, unless `copy` is set; `non_blocking`
-        is accepted for ported code.
+        and `memory_format` are accepted for ported code.
 
         Raises
         ------
         TypeError, ValueError
             For a type that a tensor does not hold, or a device other than the CPU.
         """
+        dtypes.check_memory_format(memory_format, "to")
         for each in args:
             if isinstance(each, TensorBase):
                 dtype = dtypes.of(each._array)
@@ -398,7 +403,6 @@ _TYPE_NAMES = {
 _OWN_FIELDS = frozenset(TensorBase.__annotations__) | {
     "_output_index",
     "_requires_grad",
-    "_storage_state",
 }
 
 

@@ -29,13 +29,11 @@ class Storage:
     is where operations keep what they made of the memory as of one version.
     """
 
-    __slots__ = ("exported", "prepared", "rebased", "version")
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.rebased = 0
-        self.exported = False
-        self.prepared: Any = None
+    # Class attributes until they change: a storage is made for most results that backward needs.
+    version = 0
+    rebased = 0
+    exported = False
+    prepared: Any = None
 
 
 class TensorBase:
@@ -55,16 +53,16 @@ class TensorBase:
     _retained: bool = False
     _hooks: HookDict | None = None
     _post_hooks: HookDict | None = None
+    _storage_state: Storage | None = None
 
     # -- storage and versions ---------------------------------------------------------------
 
     @property
     def _storage(self) -> Storage:
-        # Made when first asked for; setdefault is atomic, so two threads get the same one.
-        fields = self.__dict__
-        found: Storage | None = fields.get("_storage_state")
+        found = self._storage_state
         if found is None:
-            found = fields.setdefault("_storage_state", Storage())
+            # Made when first asked for; setdefault is atomic, so two threads get the same one.
+            found = self.__dict__.setdefault("_storage_state", Storage())
         return found
 
     @property
@@ -79,7 +77,7 @@ class TensorBase:
         self._use_storage(other._storage)
 
     def _use_storage(self, storage: Storage) -> None:
-        self.__dict__["_storage_state"] = storage
+        self._storage_state = storage
 
     def _become_view_of(self, source: TensorBase) -> None:
         self._share_storage(source)
@@ -220,9 +218,10 @@ class TensorBase:
 
     def detach(self) -> Tensor:
         """Return a tensor outside the graph that shares this one's memory and version."""
-        result = wrap(self._array)
-        result.__dict__["_storage_state"] = self.__dict__.get("_storage_state") or self._storage
-        return result
+        result = _new(_tensor_type)
+        result._array = self._array
+        result._storage_state = self._storage_state or self._storage
+        return result  # type: ignore[return-value]  # every instance is a Tensor
 
     def detach_(self) -> Tensor:
         """Take this tensor out of the graph that made it and return it."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rushlight.autograd import grad_mode
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.node import Node, run_hooks
+from rushlight.autograd.grad_mode import state as mode
+from rushlight.autograd.hooks import HookDict
+from rushlight.autograd.node import Node, edge_of, run_hooks
+from rushlight.autograd.sums import add
 
 if TYPE_CHECKING:
     from rushlight.dtypes import Array
@@ -24,125 +26,134 @@ _NO_CREATE_GRAPH = "create_graph=True is not supported: gradients are not themse
 class _Walk:
     """The gradients of one backward call on their way to the leaves."""
 
-    __slots__ = (
-        "_heap", "_own", "_pending", "_reach", "_run", "_wanted_leaves", "captured", "fresh",
-        "leaves",
-    )  # fmt: skip
+    __slots__ = ("_heap", "_own", "_pending", "_target", "leaves")
 
-    def __init__(
-        self, wanted: Sequence[TensorBase] | None, reach: set[Node] | None, run: set[Node] | None
-    ) -> None:
+    def __init__(self, target: _Target | None) -> None:
         self._heap: list[tuple[int, Node]] = []
         self._pending: dict[Node, list[Array | None]] = {}
         # Arrays that a sum made here: nobody else sees them, so the next sum may reuse them.
         self._own: set[int] = set()
-        # Where `wanted` restricts the walk: the nodes to deliver to, and those to run.
-        self._reach = reach
-        self._run = run
-        self.leaves: dict[TensorBase, Array] = {}
-        self.fresh: dict[TensorBase, bool] = {}
-        self.captured: dict[tuple[Node, int], Array | None] = {
-            (each._node, each._output_index): None
-            for each in wanted or ()
-            if each._node is not None
-        }
-        self._wanted_leaves = (
-            None if wanted is None else {each for each in wanted if each._node is None}
-        )
+        self._target = target
+        # What has arrived at each leaf, and whether no one else holds that array.
+        self.leaves: dict[TensorBase, tuple[Array, bool]] = {}
 
     def deliver(self, edge: tuple[Node, int], value: Array) -> None:
         """Add `value` to what has arrived at an output of a node."""
         node, index = edge
-        if self._reach is not None and node not in self._reach:
-            return
         arrived = self._pending.get(node)
         if arrived is None:
+            if self._target is not None and node not in self._target.reach:
+                return
             arrived = self._pending[node] = [None] * len(node.outputs)
-            heapq.heappush(self._heap, (-node.sequence, node))
+            heappush(self._heap, (-node.sequence, node))
         before = arrived[index]
         arrived[index] = value if before is None else self._sum(before, value)
 
     def deliver_leaf(self, leaf: TensorBase, value: Array, fresh: bool) -> None:
         """Add `value` to what has arrived at a leaf; `fresh` says that no one else holds it."""
-        if self._wanted_leaves is None or leaf in self._wanted_leaves:
-            before = self.leaves.get(leaf)
-            self.leaves[leaf] = value if before is None else self._sum(before, value)
-            self.fresh[leaf] = fresh or before is not None
+        if self._target is not None and leaf not in self._target.leaves:
+            return
+        before = self.leaves.get(leaf)
+        self.leaves[leaf] = (
+            (value, fresh) if before is None else (self._sum(before[0], value), True)
+        )
 
     def _sum(self, before: Array, value: Array) -> Array:
         if id(before) in self._own:
-            np.add(before, value, out=before)
-            return before
-        total: Array = np.asarray(before + value)
+            return add(before, value, before)
+        total = add(before, value)
         self._own.add(id(total))
         return total
 
     def run(self, retain_graph: bool) -> None:
         """Visit nodes from the youngest to the oldest until no gradient is under way."""
-        while self._heap:
-            _, node = heapq.heappop(self._heap)
-            grads = self._pending.pop(node)
-            if self._own:
-                self._own.difference_update(map(id, grads))
-            if node._hooks or node._retained:
-                node.finish(grads)
-            if self.captured:
-                self._capture(node, grads)
-            if self._run is None or node in self._run:
-                self._pass_on(node, grads)
+        heap, pending, own, target = self._heap, self._pending, self._own, self._target
+        silence: np.errstate | None = None
+        recording = mode.enabled
+        mode.enabled = False
+        try:
+            while heap:
+                node = heappop(heap)[1]
+                grads = pending.pop(node)
+                if own:
+                    own.difference_update(map(id, grads))
+                if node._hooks or node._retained:
+                    node.finish(grads)
+                if target is not None and not target.passes(node, grads):
+                    continue
+                if silence is None and node.warns:
+                    # Gradients overflow in silence, as everything else does.
+                    silence = np.errstate(all="ignore")
+                    silence.__enter__()
+                results = node.run(grads)
+                for edge, value in zip(node.edges, results):  # noqa: B905  # the keyword takes time
+                    if edge is None or value is None:
+                        continue
+                    if type(edge) is tuple:
+                        self.deliver(edge, value)
+                    else:
+                        self.deliver_leaf(edge, value, _is_fresh(value, grads, results))  # type: ignore[arg-type]  # no tuple
                 if not retain_graph:
                     node.release()
+            for leaf in self.leaves:
+                if leaf._hooks:
+                    self._run_hooks(leaf, leaf._hooks)
+        finally:
+            mode.enabled = recording
+            if silence is not None:
+                silence.__exit__(None, None, None)
 
-    def _pass_on(self, node: Node, grads: list[Array | None]) -> None:
-        """Run the node and send the gradients of its inputs on their way."""
-        results = node.run(grads)
-        for edge, value in zip(node.edges, results, strict=False):
-            if edge is None or value is None:
-                continue
-            if isinstance(edge, tuple):
-                self.deliver(edge, value)
-            else:
-                self.deliver_leaf(edge, value, _is_fresh(value, grads, results))
+    def _run_hooks(self, leaf: TensorBase, hooks: HookDict) -> None:
+        value = self.leaves[leaf][0]
+        changed = run_hooks(hooks, value)
+        # The hook may have kept what it was given.
+        self.leaves[leaf] = value if changed is None else changed, False
 
-    def _capture(self, node: Node, grads: list[Array | None]) -> None:
+
+class _Target:
+    """What a walk is restricted to: the way from the roots to the tensors that are asked for."""
+
+    def __init__(self, roots: Sequence[TensorBase], wanted: Sequence[TensorBase]) -> None:
+        self.leaves = {each for each in wanted if each._node is None}
+        # The nodes to deliver to, and those of them to run.
+        self.reach, self._run = _between(roots, wanted)
+        self.captured: dict[tuple[Node, int], Array | None] = {
+            (each._node, each._output_index): None for each in wanted if each._node is not None
+        }
+
+    def passes(self, node: Node, grads: Sequence[Array | None]) -> bool:
+        """Keep the gradients that were asked for; return whether the walk goes on from here."""
         for index, value in enumerate(grads):
             if (node, index) in self.captured:
                 self.captured[node, index] = value
+        return node in self._run
 
 
 def _is_fresh(value: Array, grads: Sequence[Array | None], results: Sequence[Array | None]) -> bool:
     """Return whether `value` owns its memory alone: no view, and handed to nobody else."""
     if isinstance(value.base, np.ndarray):
         return False
-    seen = 0
-    for each in results:
-        seen += each is value
-    for each in grads:
-        seen += each is value
-    return seen == 1
+    if len(results) == 1 == len(grads):
+        return value is not grads[0]
+    return sum([each is value for each in (*results, *grads)]) == 1
 
 
-def _roots(
-    tensors: Sequence[TensorBase], gradients: Sequence[TensorBase | None], operation: str
-) -> list[tuple[TensorBase, Array]]:
-    """Pair each tensor with the gradient that the walk starts from, checked."""
-    if len(tensors) != len(gradients):
-        raise ValueError(
-            f"{operation}: got {len(tensors)} tensors but {len(gradients)} gradients for them"
+# The gradient that a walk starts from at a number. Read-only: nobody may keep it for their own.
+_ONE = {dtype: np.ones((), dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
+for _one in _ONE.values():
+    _one.flags.writeable = False
+
+
+def _root_gradient(
+    number: int, tensor: TensorBase, gradient: TensorBase | None, operation: str
+) -> Array:
+    """Return the gradient that the walk starts from at a tensor, checked."""
+    if not isinstance(tensor, TensorBase):
+        raise TypeError(f"{operation}: expected tensors, but got {type(tensor).__name__}")
+    if edge_of(tensor) is None:
+        raise RuntimeError(
+            f"{operation}: tensor {number} does not require a gradient and has no grad_fn"
         )
-    pairs = []
-    for number, (tensor, gradient) in enumerate(zip(tensors, gradients, strict=True)):
-        if not isinstance(tensor, TensorBase):
-            raise TypeError(f"{operation}: expected tensors, but got {type(tensor).__name__}")
-        if not tensor.requires_grad:
-            raise RuntimeError(
-                f"{operation}: tensor {number} does not require a gradient and has no grad_fn"
-            )
-        pairs.append((tensor, _root_gradient(tensor, gradient, operation)))
-    return pairs
-
-
-def _root_gradient(tensor: TensorBase, gradient: TensorBase | None, operation: str) -> Array:
     array = tensor._array
     if gradient is None:
         if array.size != 1:
@@ -150,7 +161,7 @@ def _root_gradient(tensor: TensorBase, gradient: TensorBase | None, operation: s
                 f"{operation}: a gradient can be left out only for a tensor of one element, but "
                 f"this one has shape {list(array.shape)}"
             )
-        return np.array(1, array.dtype).reshape(array.shape)
+        return _ONE[array.dtype] if not array.ndim else np.ones(array.shape, array.dtype)
     if not isinstance(gradient, TensorBase):
         raise TypeError(
             f"{operation}: gradient must be a Tensor or None, but got {type(gradient).__name__}"
@@ -163,7 +174,7 @@ def _root_gradient(tensor: TensorBase, gradient: TensorBase | None, operation: s
     return gradient._array.astype(array.dtype)
 
 
-def _restrict(
+def _between(
     roots: Iterable[TensorBase], wanted: Sequence[TensorBase]
 ) -> tuple[set[Node], set[Node]]:
     """Return the nodes that a gradient for `wanted` must reach, and those it must pass."""
@@ -185,25 +196,30 @@ def _restrict(
 
 
 def _walk(
-    roots: list[tuple[TensorBase, Array]], retain_graph: bool, wanted: Sequence[TensorBase] | None
-) -> _Walk:
-    reach, run = (None, None) if wanted is None else _restrict([root for root, _ in roots], wanted)
-    walk = _Walk(wanted, reach, run)
-    # Gradients overflow in silence, as everything else does.
-    with grad_mode.no_grad(), np.errstate(all="ignore"):
-        for tensor, value in roots:
-            if tensor._node is None:
-                walk.deliver_leaf(tensor, value, True)
-            else:
-                walk.deliver((tensor._node, tensor._output_index), value)
-        walk.run(retain_graph)
-        for leaf, value in walk.leaves.items():
-            if leaf._hooks:
-                changed = run_hooks(leaf._hooks, value)
-                # The hook may have kept what it was given.
-                walk.fresh[leaf] = False
-                walk.leaves[leaf] = value if changed is None else changed
-    return walk
+    tensors: Sequence[TensorBase],
+    gradients: Sequence[TensorBase | None],
+    operation: str,
+    retain_graph: bool | None,
+    target: _Target | None,
+) -> dict[TensorBase, tuple[Array, bool]]:
+    """Carry the gradients of `tensors` to the leaves, or to a target."""
+    if len(tensors) != len(gradients):
+        raise ValueError(
+            f"{operation}: got {len(tensors)} tensors but {len(gradients)} gradients for them"
+        )
+    # All are checked before the first sets out.
+    roots = [
+        (tensor, _root_gradient(number, tensor, gradient, operation))
+        for number, (tensor, gradient) in enumerate(zip(tensors, gradients, strict=True))
+    ]
+    walk = _Walk(target)
+    for tensor, value in roots:
+        if tensor._node is None:
+            walk.deliver_leaf(tensor, value, True)
+        else:
+            walk.deliver((tensor._node, tensor._output_index), value)
+    walk.run(bool(retain_graph))
+    return walk.leaves
 
 
 def _accumulate(leaf: TensorBase, value: Array, fresh: bool) -> None:
@@ -212,13 +228,14 @@ def _accumulate(leaf: TensorBase, value: Array, fresh: bool) -> None:
     if before is None:
         leaf._grad = wrap(value if fresh and value.flags.writeable else value.copy())
     elif before._array.flags.writeable and 0 not in before._array.strides:
-        np.add(before._array, value, out=before._array)
+        add(before._array, value, before._array)
         before._bump_version()
     else:
         # A gradient that the user set and that cannot be written, such as an expanded one.
-        leaf._grad = wrap(before._array + value)
-    for hook in tuple((leaf._post_hooks or {}).values()):
-        hook(leaf)
+        leaf._grad = wrap(add(before._array, value))
+    if leaf._post_hooks:
+        for hook in tuple(leaf._post_hooks.values()):
+            hook(leaf)
 
 
 def backward(
@@ -257,13 +274,14 @@ def backward(
     tensors = (tensors,) if isinstance(tensors, TensorBase) else tuple(tensors)
     if grad_tensors is None or isinstance(grad_tensors, TensorBase):
         grad_tensors = (grad_tensors,) * len(tensors)
-    wanted = None if inputs is None else _inputs(inputs, "backward")
-    walk = _walk(_roots(tensors, grad_tensors, "backward"), bool(retain_graph), wanted)
-    for leaf, value in walk.leaves.items():
-        _accumulate(leaf, value, walk.fresh[leaf])
-    for each in wanted or ():
-        if each._node is not None:
-            captured = walk.captured[each._node, each._output_index]
+    wanted = () if inputs is None else _inputs(inputs, "backward")
+    target = _Target(tensors, wanted) if wanted else None
+    leaves = _walk(tensors, grad_tensors, "backward", retain_graph, target)
+    for leaf, (value, fresh) in leaves.items():
+        _accumulate(leaf, value, fresh)
+    for each in wanted:
+        if target is not None and each._node is not None:
+            captured = target.captured[each._node, each._output_index]
             if captured is not None:
                 _accumulate(each, captured, False)
 
@@ -301,13 +319,14 @@ def grad(
     outputs, wanted = _as_tuple(outputs), _inputs(inputs, "grad")
     if grad_outputs is None or isinstance(grad_outputs, TensorBase):
         grad_outputs = (grad_outputs,) * len(outputs)
-    walk = _walk(_roots(outputs, grad_outputs, "grad"), bool(retain_graph), wanted)
+    target = _Target(outputs, wanted)
+    leaves = _walk(outputs, grad_outputs, "grad", retain_graph, target)
     results: list[Tensor | None] = []
     for number, each in enumerate(wanted):
         found = (
-            walk.leaves.get(each)
+            leaves.get(each, (None,))[0]
             if each._node is None
-            else walk.captured[each._node, each._output_index]
+            else target.captured[each._node, each._output_index]
         )
         if found is None and not allow_unused:
             raise RuntimeError(

@@ -9,9 +9,9 @@ import numpy as np
 
 from rushlight.autograd import grad_mode
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.inplace import check_in_place, check_writable
 from rushlight.autograd.node import Node, edge_of
+from rushlight.autograd.sums import sum_to
 
 if TYPE_CHECKING:
     from rushlight.dtypes import Array
@@ -51,6 +51,7 @@ class Function(Node):
     backward: Callable[..., Any]
     setup_context: Callable[..., Any] | None = None
 
+    needs_input_grad: tuple[bool, ...] = ()
     _materialize = True
     _dirty: tuple[TensorBase, ...] = ()
     _excluded: tuple[TensorBase, ...] = ()
@@ -119,8 +120,7 @@ class Function(Node):
         """Run ``forward`` on `args` and record the operation where a gradient is required."""
         node = cls()
         tracked = grad_mode.state.enabled and node.track(args)
-        if not tracked:
-            node.needs_input_grad = tuple([edge_of(arg) is not None for arg in args])
+        node.needs_input_grad = tuple([edge_of(arg) is not None for arg in args])
         node._argument_count = len(args)
         with grad_mode.no_grad():
             if cls.setup_context is None:
@@ -182,6 +182,8 @@ class Function(Node):
         for value, (shape, dtype) in zip(grads, self.outputs, strict=True):
             if value is None and self._materialize:
                 value = np.zeros(shape, dtype)
+            elif value is not None and not value.flags.writeable:
+                value = value.copy()
             tensors.append(None if value is None else wrap(value))
         result = type(self).backward(self, *tensors)
         results = result if isinstance(result, tuple) else (result,)

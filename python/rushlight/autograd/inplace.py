@@ -8,6 +8,7 @@ import numpy as np
 
 from rushlight.autograd.base import TensorBase, set_view_follower
 from rushlight.autograd.node import Node, edge_of, next_sequence
+from rushlight.errors import OperationError
 
 if TYPE_CHECKING:
     from rushlight.dtypes import Array
@@ -59,7 +60,7 @@ def check_in_place(target: TensorBase, operation: str) -> None:
 def check_place(place: Array, shape: tuple[int, ...], dtype: np.dtype[Any], operation: str) -> None:
     """Raise ValueError or TypeError when a result cannot be stored in the array `place`."""
     if shape != place.shape:
-        raise ValueError(
+        raise OperationError(
             f"{operation}: a result of shape {list(shape)} cannot take the place of a tensor of "
             f"shape {list(place.shape)}"
         )
@@ -105,7 +106,6 @@ class StridedView(Node):
 
     def __init__(self, base: TensorBase, view: TensorBase) -> None:
         self._region = _Region(base, view)
-        self.needs_input_grad = (True,)
         self.edges = (edge_of(base),)
         self.sequence = next_sequence()
 
@@ -127,7 +127,6 @@ class ViewWrite(Node):
     def __init__(self, base: TensorBase, view: TensorBase, operation: Node) -> None:
         self._region = _Region(base, view)
         self._operation = operation
-        self.needs_input_grad = (base._requires_grad, *operation.needs_input_grad[1:])
         self.edges = (edge_of(base), *operation.edges[1:])
         self.sequence = next_sequence()
 

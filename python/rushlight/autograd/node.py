@@ -54,7 +54,6 @@ class Node:
 
     sequence = 0
     edges: tuple[Edge, ...] = ()
-    needs_input_grad: tuple[bool, ...] = ()
     outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...] = ()
     _saved: list[_Saved] | None = None
     _released = False
@@ -62,6 +61,8 @@ class Node:
     _retained: list[tuple[int, weakref.ReferenceType[TensorBase]]] | None = None
     # The array that an operation writes into while it runs in place.
     out: Array | None = None
+    # Whether `run` leaves NumPy's warnings, of overflow and the like, to the walk to silence.
+    warns = True
 
     @classmethod
     def name(cls) -> str:
@@ -76,6 +77,11 @@ class Node:
         """The nodes of the inputs with their output indices; None where no gradient goes."""
         return tuple([_visible(edge) for edge in self.edges])
 
+    @property
+    def needs_input_grad(self) -> tuple[bool, ...]:
+        """Which of the arguments need a gradient."""
+        return tuple([edge is not None for edge in self.edges])
+
     # -- recording --------------------------------------------------------------------------
 
     def track(self, args: Sequence[object]) -> bool:
@@ -83,21 +89,29 @@ class Node:
 
         Asked only where recording is on.
         """
-        edges = tuple([edge_of(arg) for arg in args])
-        needs = tuple([edge is not None for edge in edges])
-        if True not in needs:
-            return False
-        self.needs_input_grad = needs
-        self.edges = edges
-        self.sequence = next_sequence()
-        self._saved = []
-        return True
+        edges: list[Edge] = []
+        tracked = False
+        for arg in args:
+            # As edge_of, without a call per argument.
+            edge: Edge = None
+            if isinstance(arg, TensorBase) and (
+                arg._requires_grad if arg._base is None else arg.requires_grad
+            ):
+                edge = arg if arg._node is None else (arg._node, arg._output_index)
+                tracked = True
+            edges.append(edge)
+        if tracked:
+            self.edges = tuple(edges)
+            self.sequence = next_sequence()
+            self._saved = []
+        return tracked
 
     def attach(self, result: TensorBase, index: int = 0) -> None:
         """Make this node the maker of `result`, its output `index`, unless that is not floating."""
         array = result._array
-        self.outputs += ((array.shape, array.dtype),)
-        if array.dtype.kind == "f":
+        dtype = array.dtype
+        self.outputs += ((array.shape, dtype),)
+        if dtype.kind == "f":
             result._node = self
             result._output_index = index
             result._requires_grad = True
@@ -106,21 +120,21 @@ class Node:
 
     def save(self, *values: TensorBase | Array | None) -> None:
         """Keep tensors or arrays for backward; a tensor with the version that it has now."""
-        if self._saved is None:
+        saved = self._saved
+        if saved is None:
             return
         for value in values:
-            if isinstance(value, TensorBase):
-                storage = value._storage
-                if value._array is self.out:
-                    # About to be overwritten by this very operation: keep what it was.
-                    self._saved.append((value._array.copy(), None, 0))
-                else:
-                    self._saved.append((value._array, storage, storage.version))
+            if not isinstance(value, TensorBase):
+                saved.append((value, None, 0))
+            elif value._array is self.out:
+                # About to be overwritten by this very operation: keep what it was.
+                saved.append((value._array.copy(), None, 0))
             else:
-                self._saved.append((value, None, 0))
+                storage = value._storage_state or value._storage
+                saved.append((value._array, storage, storage.version))
 
     @property
-    def saved(self) -> tuple[Any, ...]:
+    def saved(self) -> list[Any]:
         """The arrays that were kept, in order.
 
         Raises
@@ -128,7 +142,9 @@ class Node:
         RuntimeError
             When they were freed by an earlier backward, or changed in place since.
         """
-        self.check_not_released()
+        if self._released:
+            self.check_not_released()
+        arrays = []
         for array, storage, version in self._saved or ():
             if storage is not None and storage.version != version and array is not None:
                 raise RuntimeError(
@@ -136,7 +152,8 @@ class Node:
                     f"changed in place: it is at version {storage.version}, expected {version}, "
                     "so it was modified by an inplace operation since it was saved"
                 )
-        return tuple([entry[0] for entry in self._saved or ()])
+            arrays.append(array)
+        return arrays
 
     def check_not_released(self) -> None:
         """Raise RuntimeError when an earlier backward freed what this node had saved."""
@@ -190,7 +207,8 @@ def run_hooks(hooks: dict[int, Callable[..., Any]], grad: Array | None) -> Array
     """Pass `grad` through `hooks` in order; what a hook returns replaces it."""
     if grad is None or not hooks:
         return grad
-    tensor = wrap(grad)
+    # A hook may change in place what it gets.
+    tensor = wrap(grad if grad.flags.writeable else grad.copy())
     for hook in tuple(hooks.values()):
         result = hook(tensor)
         if result is None:

@@ -40,9 +40,11 @@ class Primitive(Node):
     def apply(cls, *args: Any) -> Tensor:
         """Run the operation on `args` and record it where one of them requires a gradient."""
         node = cls()
+        if not recording.enabled and not node.is_view:
+            return wrap(node.forward(*args))
         tracked = recording.enabled and node.track(args)
         result = wrap(node.forward(*args))
-        if cls.is_view and np.may_share_memory(result._array, args[0]._array):
+        if node.is_view and np.may_share_memory(result._array, args[0]._array):
             result._become_view_of(args[0])
         if tracked:
             node.attach(result)

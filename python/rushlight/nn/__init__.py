@@ -36,6 +36,7 @@ from rushlight.nn.hooks import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from rushlight.nn.instancenorm import InstanceNorm1d, InstanceNorm2d
 from rushlight.nn.lazy import (
     LazyBatchNorm1d,
     LazyBatchNorm2d,
@@ -47,6 +48,7 @@ from rushlight.nn.linear import Flatten, Identity, Linear, Unflatten
 from rushlight.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
     CrossEntropyLoss,
     HuberLoss,
     KLDivLoss,
@@ -99,6 +101,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout2d",
@@ -111,6 +114,8 @@ __all__ = [
     "HiddenModuleWarning",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
     "LayerNorm",

@@ -53,7 +53,7 @@ class ModuleHandle(RemovableHandle):
     def __setstate__(self, state: tuple[HookDict | None, int, tuple[Flags, ...]]) -> None:
         """Refer to the copied hooks; where they are gone there is nothing to remove."""
         hooks, key, flags = state
-        self.__init__(HookDict() if hooks is None else hooks, key, flags)  # type: ignore[misc]
+        self.__init__(HookDict() if hooks is None else hooks, key, flags)  # type: ignore[misc]  # as pickle makes it
 
 
 def add_hook(

@@ -116,7 +116,8 @@ class Module(HookedCall, StateDict, Tree):
             try:
                 if self._hooked:
                     return self._call_with_hooks(args, kwargs)
-                return self.forward(*args, **kwargs)
+                # The empty dict would be copied.
+                return self.forward(*args, **kwargs) if kwargs else self.forward(*args)
             except Exception as error:  # it goes on, with the path of this module added
                 name_module(error, self, args)
                 raise

@@ -188,9 +188,11 @@ class StateDict:
         for name, value in self._parameters.items():
             if value is not None:
                 destination[prefix + name] = value if keep_vars else value.detach()
-        for name, value in self._buffers.items():
-            if value is not None and name not in self._non_persistent_buffers_set:
-                destination[prefix + name] = value if keep_vars else value.detach()
+        if self._buffers:
+            passing = self._non_persistent_buffers_set
+            for name, value in self._buffers.items():
+                if value is not None and name not in passing:
+                    destination[prefix + name] = value if keep_vars else value.detach()
         if type(self).get_extra_state is not StateDict.get_extra_state:
             destination[prefix + _EXTRA_STATE] = self.get_extra_state()
 

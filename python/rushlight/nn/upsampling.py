@@ -9,7 +9,7 @@ from rushlight.tensor import Tensor
 
 __all__ = ["ChannelShuffle", "PixelShuffle", "PixelUnshuffle", "Upsample"]
 
-_MODES = ("nearest", "nearest-exact", "linear", "bilinear")
+_MODES = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic")
 
 
 class Upsample(Module):
@@ -21,11 +21,11 @@ class Upsample(Module):
         The spatial size of the result.
     scale_factor : float or tuple of float, optional
         Instead of `size`: what the size is multiplied by, and then rounded down.
-    mode : {"nearest", "nearest-exact", "linear", "bilinear"}
-        "linear" is for sequences, "bilinear" for images.
+    mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic"}
+        "linear" is for sequences, "bilinear" and "bicubic" for images.
     align_corners : bool, optional
-        For the linear modes: whether the outermost elements keep their places, rather than the
-        outer edges of the outermost elements.
+        For the linear and cubic modes: whether the outermost elements keep their places, rather
+        than the outer edges of the outermost elements.
     recompute_scale_factor : bool, optional
         Take the distance of source elements from the two sizes, not from `scale_factor`.
 

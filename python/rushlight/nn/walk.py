@@ -36,14 +36,16 @@ class Walk:
     def __enter__(self) -> list[tuple[str, Any]]:
         if not self._module._modules:
             return []
-        here = (*self._walk, id(self._module))
-        if here not in self._inside:
-            self._inside.add(here)
+        inside, walk = self._inside, self._walk
+        here = (*walk, id(self._module))
+        if here not in inside:
+            inside.add(here)
             self._entered = True
+        # A module without children cannot be one that the walk is inside.
         return [
             (name, child)
             for name, child in self._module._modules.items()
-            if child is not None and (*self._walk, id(child)) not in self._inside
+            if child is not None and not (child._modules and (*walk, id(child)) in inside)
         ]
 
     def __exit__(

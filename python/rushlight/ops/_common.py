@@ -12,6 +12,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.autograd.base import TensorBase
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -67,11 +68,11 @@ def checked_shape(sizes: Sequence[Any], operation: str) -> tuple[int, ...]:
     count = 1
     for extent in shape:
         if extent < 0:
-            raise ValueError(f"{operation}: size has a negative extent {extent}: {list(shape)}")
+            raise OperationError(f"{operation}: size has a negative extent {extent}: {list(shape)}")
         # A size of 0 does not excuse its neighbours.
         count *= max(extent, 1)
     if count > (2**63 - 1) // 8:
-        raise ValueError(f"{operation}: size {list(shape)} has too many elements for memory")
+        raise OperationError(f"{operation}: size {list(shape)} has too many elements for memory")
     return shape
 
 
@@ -94,7 +95,7 @@ def wrap_dims(dim: Dims, ndim: int, operation: str) -> tuple[int, ...]:
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
     found = tuple(wrap_dim(each, ndim, operation) for each in dims)
     if len(set(found)) != len(found):
-        raise ValueError(f"{operation}: dim names a dimension twice: {tuple(dims)}")
+        raise OperationError(f"{operation}: dim names a dimension twice: {tuple(dims)}")
     return found if ndim else ()
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight import _core
-from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops import special
 from rushlight.ops._common import array_of, quiet, wrap_dim
 from rushlight.ops.checks import number, same_type
 from rushlight.ops.copying import cast
-from rushlight.ops.pointwise import Pointwise, applied
+from rushlight.ops.pointwise import Native, applied
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -27,6 +28,7 @@ __all__ = [
 
 class Relu(Primitive):
     saves_output = True
+    warns = False
 
     def forward(self, src: Tensor) -> Array:
         out = self.out
@@ -43,6 +45,7 @@ class Relu(Primitive):
 
 class LogSoftmax(Primitive):
     saves_output = True
+    warns = False
 
     def forward(self, src: Tensor, dim: int) -> Array:
         self._dim = dim
@@ -54,18 +57,20 @@ class LogSoftmax(Primitive):
 
 class Softmax(Primitive):
     saves_output = True
+    warns = False
 
     def forward(self, src: Tensor, dim: int) -> Array:
         self._dim = dim
         dst = _core.log_softmax(src._array, dim)
-        return np.exp(dst, out=dst)
+        return _core.exp(dst, dst)
 
     def backward(self, diff_dst: Array) -> tuple[Array, None]:
         (dst,) = self.saved
         if not dst.ndim:
             return np.zeros_like(dst), None
-        weighted = diff_dst * dst
-        return weighted - dst * weighted.sum(axis=self._dim, keepdims=True), None
+        weighted = _core.mul(diff_dst, dst)
+        total = _core.sum(weighted, (self._dim,), True, 1.0)
+        return _core.sub(weighted, _core.mul(dst, total), weighted), None
 
 
 def relu(input: Tensor) -> Tensor:
@@ -127,16 +132,9 @@ def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return _softmax(Softmax, input, dim, dtype, "softmax")
 
 
-class Hardtanh(Pointwise):
-    from_result = True
-
-    @staticmethod
-    def value(x: Array, low: float, high: float) -> Array:
-        return np.clip(x, low, high)
-
-    @staticmethod
-    def gradient(grad: Array, at: Array, low: float, high: float) -> Array:
-        return special.kept(~((at <= low) | (at >= high)), grad)
+class Hardtanh(Native):
+    kernel, gradient_kernel = _core.hardtanh, _core.hardtanh_backward
+    saves_output = True
 
 
 class Relu6(Hardtanh):
@@ -145,25 +143,17 @@ class Relu6(Hardtanh):
         return "HardtanhBackward0"
 
 
-class LeakyRelu(Pointwise):
+class LeakyRelu(Native):
     """The result has the sign of the argument for slopes from 0, and then tells its gradient."""
 
-    from_result = True
-
-    @staticmethod
-    def value(x: Array, slope: float) -> Array:
-        scaled = x * slope
-        return np.maximum(x, scaled) if 0 < slope <= 1 else special.select(x > 0, x, scaled)
-
-    @staticmethod
-    def gradient(grad: Array, at: Array, slope: float) -> Array:
-        return special.select(at > 0, grad, grad * slope)
+    kernel, gradient_kernel = _core.leaky_relu, _core.leaky_relu_backward
+    saves_output = True
 
 
 class SteepLeakyRelu(LeakyRelu):
     """A negative slope folds both sides together: the argument must be kept."""
 
-    from_result = False
+    saves_output = False
 
     @classmethod
     def name(cls) -> str:
@@ -201,25 +191,12 @@ class PRelu(Primitive):
         return diff_input, diff_weight
 
 
-class Hardsigmoid(Pointwise):
-    @staticmethod
-    def value(x: Array) -> Array:
-        return np.clip(x + 3, 0, 6) / 6
-
-    @staticmethod
-    def gradient(grad: Array, at: Array) -> Array:
-        return special.kept((at > -3) & (at < 3), grad / 6)
+class Hardsigmoid(Native):
+    kernel, gradient_kernel = _core.hardsigmoid, _core.hardsigmoid_backward
 
 
-class Hardswish(Pointwise):
-    @staticmethod
-    def value(x: Array) -> Array:
-        return x * np.clip(x + 3, 0, 6) / 6
-
-    @staticmethod
-    def gradient(grad: Array, at: Array) -> Array:
-        inner = special.select(at < 3, grad * (at / 3 + 0.5), grad)
-        return special.kept(~(at <= -3), inner)
+class Hardswish(Native):
+    kernel, gradient_kernel = _core.hardswish, _core.hardswish_backward
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -264,7 +241,7 @@ def hardtanh(
     """
     low, high = number(min_val, "hardtanh", "min_val"), number(max_val, "hardtanh", "max_val")
     if low > high:
-        raise ValueError(
+        raise OperationError(
             f"hardtanh: min_val must not be above max_val, but got {min_val} and {max_val}"
         )
     return _clipped(Hardtanh, "hardtanh", input, low, high, inplace)
@@ -276,7 +253,7 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
 
 
 def _clipped(
-    operation: type[Pointwise], name: str, input: Any, low: float, high: float, inplace: bool
+    operation: type[Primitive], name: str, input: Any, low: float, high: float, inplace: bool
 ) -> Tensor:
     if array_of(input, name).dtype.kind == "i":
         clamp = input.clamp_ if inplace else input.clamp
@@ -337,7 +314,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     x, factors = input._array, weight._array
     channels = x.shape[1] if x.ndim > 1 else 1
     if factors.ndim > 1 or factors.size not in (1, channels):
-        raise ValueError(
+        raise OperationError(
             f"prelu: weight must hold 1 number or {channels}, one per channel of input, but has "
             f"shape {list(factors.shape)}"
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, refuse
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def check_shapes(
     """Raise ValueError unless all have `shape`, which is that of `source`; None is left out."""
     for name, each in tensors.items():
         if each is not None and each._array.shape != shape:
-            raise ValueError(
+            raise OperationError(
                 f"{operation}: {name} must have shape {list(shape)}, as {source}, but has "
                 f"{list(each._array.shape)}"
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_index, wrap_dim
 from rushlight.ops.creation import tensor
 from rushlight.ops.indexing import index_select
@@ -41,7 +42,7 @@ def broadcast_tensors(*tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
         text = ", ".join(str(list(each)) for each in shapes)
-        raise ValueError(f"broadcast_tensors: shapes {text} do not broadcast") from None
+        raise OperationError(f"broadcast_tensors: shapes {text} do not broadcast") from None
     return tuple([each.expand(shape) for each in found])
 
 
@@ -66,11 +67,11 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
         For what are no tensors, more than one dimension, or another `indexing`.
     """
     if indexing not in ("ij", "xy"):
-        raise ValueError(f"meshgrid: indexing must be 'ij' or 'xy', but got {indexing!r}")
+        raise OperationError(f"meshgrid: indexing must be 'ij' or 'xy', but got {indexing!r}")
     found = _sequence(tensors, "meshgrid")
     for index, each in enumerate(found):
         if each._array.ndim > 1:
-            raise ValueError(f"meshgrid: tensor {index} must be 1-d, but has {each.ndim}")
+            raise OperationError(f"meshgrid: tensor {index} must be 1-d, but has {each.ndim}")
     sizes = [each._array.size for each in found]
     grids = []
     for axis, each in enumerate(found):
@@ -123,7 +124,7 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
     if counts.dtype != np.int64:
         raise TypeError(f"repeat_interleave: repeats must be int64, but got {counts.dtype}")
     if counts.ndim > 1 or (counts.ndim and counts.size not in (1, extent)) or (counts < 0).any():
-        raise ValueError(
+        raise OperationError(
             f"repeat_interleave: repeats must be one number or {extent}, none negative, but got "
             f"{counts.tolist()}"
         )

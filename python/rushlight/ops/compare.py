@@ -9,6 +9,7 @@ import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import NUMBERS, Operand, array_of, quiet, refuse, result_dtype
 from rushlight.ops.copying import copy_
 
@@ -40,7 +41,7 @@ def _binary(ufunc: Callable[..., Any], name: str, input: object, other: object) 
         with quiet():
             return wrap(np.asarray(ufunc(x, y)))
     except ValueError:
-        raise ValueError(
+        raise OperationError(
             f"{name}: shapes {list(np.shape(x))} and {list(np.shape(y))} do not broadcast"
         ) from None
 

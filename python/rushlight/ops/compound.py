@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rushlight.errors import OperationError
 from rushlight.ops._common import Operand, Scalar, array_of, as_index, wrap_dim
 from rushlight.ops.elementwise import add, add_, div, mul, sub
 from rushlight.ops.shape import narrow
@@ -54,7 +55,7 @@ def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
     """
     ndim = array_of(input, "diff").ndim
     if not ndim or as_index(n, "diff", "n") < 0:
-        raise ValueError(f"diff: needs 1 or more dimensions and n >= 0, got {ndim} and n={n}")
+        raise OperationError(f"diff: needs 1 or more dimensions and n >= 0, got {ndim} and n={n}")
     axis = wrap_dim(dim, ndim, "diff")
     for _ in range(n):
         length = max(input._array.shape[axis] - 1, 0)

@@ -9,6 +9,7 @@ from rushlight import _core
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_index, refuse, renamed
 from rushlight.ops.padding import pad
 from rushlight.ops.prepared import cache_of, clamp_of, optional_array
@@ -23,6 +24,8 @@ IntPair: TypeAlias = "int | Sequence[int]"
 
 
 class Conv2d(Primitive):
+    warns = False
+
     @classmethod
     def name(cls) -> str:
         return "ConvolutionBackward0"
@@ -72,7 +75,7 @@ def pair(value: Any, operation: str, name: str) -> tuple[int, int]:
         if len(value) == 1:
             value = (value[0], value[0])
         if len(value) != 2:
-            raise ValueError(f"{operation}: {name} must be one int or two, but got {value}")
+            raise OperationError(f"{operation}: {name} must be one int or two, but got {value}")
         return as_index(value[0], operation, name), as_index(value[1], operation, name)
     single = as_index(value, operation, name)
     return single, single
@@ -88,7 +91,7 @@ def single(value: Any, operation: str, name: str) -> int:
     """
     if isinstance(value, (tuple, list)):
         if len(value) != 1:
-            raise ValueError(f"{operation}: {name} must be one int, but got {value}")
+            raise OperationError(f"{operation}: {name} must be one int, but got {value}")
         value = value[0]
     return as_index(value, operation, name)
 
@@ -233,7 +236,7 @@ def conv1d(
     """
     x, filters = array_of(input, "conv1d"), array_of(weight, "conv1d", "weight")
     if x.ndim not in (2, 3) or filters.ndim != 3:
-        raise ValueError(
+        raise OperationError(
             "conv1d: input must be [n, c, length] or [c, length] and weight have 3 dimensions, but "
             f"their shapes are {list(x.shape)} and {list(filters.shape)}"
         )
@@ -252,11 +255,13 @@ def _named_padding(
     if name == "valid":
         return input, (0, 0)
     if name != "same":
-        raise ValueError(f"conv2d: padding must be 'valid', 'same' or ints, but got {name!r}")
+        raise OperationError(f"conv2d: padding must be 'valid', 'same' or ints, but got {name!r}")
     if stride != (1, 1):
-        raise ValueError(f"conv2d: padding='same' needs stride 1, but got {stride}")
+        raise OperationError(f"conv2d: padding='same' needs stride 1, but got {stride}")
     if weight._array.ndim != 4:
-        raise ValueError(f"conv2d: weight must have 4 dimensions, got {list(weight._array.shape)}")
+        raise OperationError(
+            f"conv2d: weight must have 4 dimensions, got {list(weight._array.shape)}"
+        )
     total = [
         step * (extent - 1) for step, extent in zip(dilation, weight._array.shape[2:], strict=True)
     ]

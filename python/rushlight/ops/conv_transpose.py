@@ -9,6 +9,7 @@ import numpy as np
 from rushlight import _core
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import as_index, renamed
 from rushlight.ops.checks import same_type
 from rushlight.ops.conv import IntOne, IntPair, pair, single
@@ -88,28 +89,28 @@ class ConvTranspose2d(Primitive):
 
 def _check_shapes(x: Array, weight: Array, bias: Array | None, groups: int) -> None:
     if x.ndim != 4 or weight.ndim != 4:
-        raise ValueError(
+        raise OperationError(
             "conv_transpose2d: input must be [n, c, h, w] or [c, h, w] and weight have 4 "
             f"dimensions, but their shapes are {list(x.shape)} and {list(weight.shape)}"
         )
     if groups < 1 or weight.shape[0] % groups:
-        raise ValueError(
+        raise OperationError(
             f"conv_transpose2d: groups must divide the {weight.shape[0]} input channels of weight, "
             f"but is {groups}"
         )
     if x.shape[1] != weight.shape[0]:
-        raise ValueError(
+        raise OperationError(
             f"conv_transpose2d: weight has {weight.shape[0]} input channels, but input has "
             f"{x.shape[1]}"
         )
     if min(x.shape[2:]) < 1 or min(weight.shape[2:]) < 1:
-        raise ValueError(
+        raise OperationError(
             "conv_transpose2d: the spatial sizes of input and weight must be at least 1, but "
             f"their shapes are {list(x.shape)} and {list(weight.shape)}"
         )
     channels = weight.shape[1] * groups
     if bias is not None and bias.shape != (channels,):
-        raise ValueError(
+        raise OperationError(
             f"conv_transpose2d: bias must have shape [{channels}], as weight has output channels, "
             f"but has {list(bias.shape)}"
         )
@@ -123,12 +124,14 @@ def _check_settings(geometry: _Geometry, extra: _Pair) -> None:
         ("output_padding", extra, 0),
     ):
         if min(values) < least:
-            raise ValueError(f"conv_transpose2d: {name} must be at least {least}, but got {values}")
+            raise OperationError(
+                f"conv_transpose2d: {name} must be at least {least}, but got {values}"
+            )
         if max(values) >= 2**31:
-            raise ValueError(f"conv_transpose2d: {name} must be below 2**31, but got {values}")
+            raise OperationError(f"conv_transpose2d: {name} must be below 2**31, but got {values}")
     for more, step, spread in zip(extra, geometry.stride, geometry.dilation, strict=True):
         if more >= max(step, spread):
-            raise ValueError(
+            raise OperationError(
                 "conv_transpose2d: output_padding must be smaller than stride or dilation, but "
                 f"output_padding is {extra}, stride {geometry.stride} and dilation "
                 f"{geometry.dilation}"
@@ -196,7 +199,7 @@ def conv_transpose2d(
     _check_settings(geometry, extra)
     size = geometry.output_size(x.shape[2:], filters.shape[2:], extra)
     if min(size) < 1:
-        raise ValueError(
+        raise OperationError(
             f"{name}: the result would be {size[0]} x {size[1]} for input of shape "
             f"{list(input._array.shape)}, weight of shape {list(filters.shape)} and padding "
             f"{geometry.padding}"
@@ -236,7 +239,7 @@ def conv_transpose1d(
     name = "conv_transpose1d"
     same_type(name, input=input, weight=weight, bias=bias)
     if input._array.ndim not in (2, 3) or weight._array.ndim != 3:
-        raise ValueError(
+        raise OperationError(
             f"{name}: input must be [n, c, length] or [c, length] and weight have 3 dimensions, "
             f"but their shapes are {list(input._array.shape)} and {list(weight._array.shape)}"
         )

@@ -8,9 +8,10 @@ import numpy as np
 
 from rushlight import dtypes
 from rushlight.autograd.base import TensorBase
-from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import NUMBERS, Scalar, array_of, quiet, refuse
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Copy(Primitive):
             with quiet():
                 np.copyto(self.out, array, casting="unsafe")
         except ValueError:
-            raise ValueError(
+            raise OperationError(
                 f"copy_: a source of shape {list(array.shape)} does not broadcast to the "
                 f"shape {list(self.out.shape)} of the tensor that is written"
             ) from None
@@ -78,13 +79,18 @@ class Copy(Primitive):
         )
 
 
-def clone(input: Tensor) -> Tensor:
-    """Return a copy in memory of its own, inside the graph."""
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """Return a copy in memory of its own, inside the graph; `memory_format` is a hint."""
+    dtypes.check_memory_format(memory_format, "clone")
     return Clone.apply(input)
 
 
-def contiguous(input: Tensor) -> Tensor:
-    """Return `input` itself if its memory is in row-major order, else a copy that is."""
+def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
+    """Return `input` itself if its memory is in row-major order, else a copy that is.
+
+    `memory_format` is accepted for ported code: results are in row-major order here.
+    """
+    dtypes.check_memory_format(memory_format, "contiguous")
     return input if array_of(input, "contiguous").flags.c_contiguous else clone(input)
 
 

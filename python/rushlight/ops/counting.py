@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.autograd.base import wrap
+from rushlight.errors import OperationError
 from rushlight.ops._common import Dims, array_of, as_index, wrap_dims
 from rushlight.ops.indexing import nonzero
 
@@ -55,13 +56,13 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if array.dtype != np.int64:
         raise TypeError(f"bincount: input must be int64, but got {array.dtype}")
     if array.ndim != 1 or (array < 0).any() or least < 0:
-        raise ValueError(
+        raise OperationError(
             "bincount: input must be 1-d without negative elements and minlength not negative, but "
             f"got shape {list(array.shape)}, least element {array.min(initial=0)} and {least}"
         )
     shares = None if weights is None else array_of(weights, "bincount", "weights")
     if shares is not None and shares.shape != array.shape:
-        raise ValueError(
+        raise OperationError(
             f"bincount: weights must have the shape {list(array.shape)} of input, but have "
             f"{list(shares.shape)}"
         )

@@ -11,6 +11,7 @@ import numpy as np
 from rushlight import _core, dtypes
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import NUMBERS, Scalar, array_of, as_index, checked_shape, quiet, refuse
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _inferred(data: Any) -> Array:
     try:
         array = np.asarray(data)
     except ValueError as error:
-        raise ValueError(f"tensor: the nested sequences differ in length: {error}") from None
+        raise OperationError(f"tensor: the nested sequences differ in length: {error}") from None
     if array.dtype == np.float64 and not _holds_float64(data):
         return array.astype(np.float32)
     if array.dtype.kind in "OUSV":
@@ -235,8 +236,10 @@ def zeros_like(
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
     device: Any = None,
+    memory_format: Any = None,
 ) -> Tensor:
     """Return zeros of the shape and, by default, the type of `input`."""
+    dtypes.check_memory_format(memory_format, "zeros_like")
     return _like(input, 0, dtype, requires_grad, device, "zeros_like")
 
 
@@ -246,8 +249,10 @@ def ones_like(
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
     device: Any = None,
+    memory_format: Any = None,
 ) -> Tensor:
     """Return ones of the shape and, by default, the type of `input`."""
+    dtypes.check_memory_format(memory_format, "ones_like")
     return _like(input, 1, dtype, requires_grad, device, "ones_like")
 
 
@@ -258,8 +263,10 @@ def full_like(
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
     device: Any = None,
+    memory_format: Any = None,
 ) -> Tensor:
     """Return `fill_value` in the shape and, by default, the type of `input`."""
+    dtypes.check_memory_format(memory_format, "full_like")
     return _like(input, fill_value, dtype, requires_grad, device, "full_like")
 
 
@@ -269,8 +276,10 @@ def empty_like(
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
     device: Any = None,
+    memory_format: Any = None,
 ) -> Tensor:
     """Return an uninitialised tensor of the shape and, by default, the type of `input`."""
+    dtypes.check_memory_format(memory_format, "empty_like")
     source = array_of(input, "empty_like")
     target = numpy_dtype(dtype, dtypes.of(source), "empty_like")
     return finish(_core.empty(source.shape, target), requires_grad, device)
@@ -298,16 +307,20 @@ def arange(
         if not isinstance(value, NUMBERS):
             refuse(value, "arange", name, "a number")
     if step == 0 or (end != start and (step > 0) != (end > start)):
-        raise ValueError(f"arange: step {step} does not lead from {start} to {end}")
+        raise OperationError(f"arange: step {step} does not lead from {start} to {end}")
     whole = all(dtypes.of_scalar(each) is not dtypes.float32 for each in (start, end, step))
     target = numpy_dtype(dtype, dtypes.int64 if whole else dtypes.float32, "arange")
     if max(abs(start), abs(end), abs(step)) >= 2**63 and whole:
-        raise ValueError(f"arange: integers must fit 64 bits, got {start}, {end} and step {step}")
+        raise OperationError(
+            f"arange: integers must fit 64 bits, got {start}, {end} and step {step}"
+        )
     # NumPy counts in floating point, and a count that is too large wraps to an empty result.
     if end != start:
         count = (end - start) / step
         if not math.isfinite(count):
-            raise ValueError(f"arange: no finite number of steps of {step} from {start} to {end}")
+            raise OperationError(
+                f"arange: no finite number of steps of {step} from {start} to {end}"
+            )
         checked_shape((math.ceil(count),), "arange")
     return finish(np.arange(start, end, step).astype(target), requires_grad, device)
 
@@ -324,7 +337,7 @@ def linspace(
     """Return `steps` numbers at equal distances from `start` to `end`, both included."""
     target = numpy_dtype(dtype, dtypes.float32, "linspace")
     if as_index(steps, "linspace", "steps") < 0:
-        raise ValueError(f"linspace: steps must be 0 or more, but got {steps}")
+        raise OperationError(f"linspace: steps must be 0 or more, but got {steps}")
     return finish(np.linspace(start, end, steps).astype(target), requires_grad, device)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_index, wrap_dim
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Triangle(Primitive):
 
 def _require_matrices(input: Tensor, name: str) -> None:
     if array_of(input, name).ndim < 2:
-        raise ValueError(f"{name}: input must have at least 2 dimensions, but has {input.ndim}")
+        raise OperationError(f"{name}: input must have at least 2 dimensions, but has {input.ndim}")
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
@@ -98,7 +99,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     rows = wrap_dim(dim1, input._array.ndim, "diagonal")
     cols = wrap_dim(dim2, input._array.ndim, "diagonal")
     if rows == cols:
-        raise ValueError(f"diagonal: dim1 and dim2 must differ, but both are {rows}")
+        raise OperationError(f"diagonal: dim1 and dim2 must differ, but both are {rows}")
     others = [each for each in range(input._array.ndim) if each not in (rows, cols)]
     return Diagonal.apply(input.permute(*others, rows, cols), at)
 
@@ -112,7 +113,7 @@ def diag_embed(input: Tensor, offset: int = 0) -> Tensor:
         For an `offset` that is no int, or a 0-d tensor.
     """
     if not array_of(input, "diag_embed").ndim:
-        raise ValueError("diag_embed: input must have at least 1 dimension, but has 0")
+        raise OperationError("diag_embed: input must have at least 1 dimension, but has 0")
     return DiagEmbed.apply(input, as_index(offset, "diag_embed", "offset"))
 
 
@@ -126,7 +127,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """
     ndim = array_of(input, "diag").ndim
     if ndim not in (1, 2):
-        raise ValueError(f"diag: input must have 1 or 2 dimensions, but has {ndim}")
+        raise OperationError(f"diag: input must have 1 or 2 dimensions, but has {ndim}")
     offset = as_index(diagonal, "diag", "diagonal")
     return DiagEmbed.apply(input, offset) if ndim == 1 else Diagonal.apply(input, offset).clone()
 
@@ -140,7 +141,7 @@ def trace(input: Tensor) -> Tensor:
         For what is no tensor of 2 dimensions.
     """
     if array_of(input, "trace").ndim != 2:
-        raise ValueError(f"trace: input must have 2 dimensions, but has {input.ndim}")
+        raise OperationError(f"trace: input must have 2 dimensions, but has {input.ndim}")
     return Diagonal.apply(input, 0).sum()
 
 

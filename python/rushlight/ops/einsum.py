@@ -6,6 +6,7 @@ import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of
 from rushlight.ops.linear import matmul
 
@@ -65,7 +66,7 @@ def _tensors(operands: Sequence[Tensor | Sequence[Tensor]]) -> list[Tensor]:
         operands = operands[0]
     tensors: list[Tensor] = list(operands)  # type: ignore[arg-type]  # array_of refuses the rest
     if not tensors:
-        raise ValueError("einsum: expected at least one operand")
+        raise OperationError("einsum: expected at least one operand")
     arrays = [array_of(each, "einsum", f"operand {i}") for i, each in enumerate(tensors)]
     kinds = sorted({str(each.dtype) for each in arrays})
     if len(kinds) > 1:
@@ -80,7 +81,7 @@ def _parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:
     """
 
     def refuse(why: str) -> NoReturn:
-        raise ValueError(f"einsum: {why}, in the equation {equation!r}")
+        raise OperationError(f"einsum: {why}, in the equation {equation!r}")
 
     left, arrow, right = equation.replace(" ", "").partition("->")
     groups = left.split(",")
@@ -117,7 +118,9 @@ def _without_repeats(labels: str, tensor: Tensor) -> tuple[str, Tensor]:
             second = labels.index(label, first + 1)
             sizes = tensor._array.shape[first], tensor._array.shape[second]
             if sizes[0] != sizes[1]:
-                raise ValueError(f"einsum: {label!r} is {sizes[0]} and {sizes[1]} in one operand")
+                raise OperationError(
+                    f"einsum: {label!r} is {sizes[0]} and {sizes[1]} in one operand"
+                )
             tensor = tensor.diagonal(0, first, second)  # the diagonal comes last
             labels = labels[:first] + labels[first + 1 : second] + labels[second + 1 :] + label
     return labels, tensor
@@ -133,7 +136,7 @@ def _check_sizes(equation: str, terms: list[tuple[str, Tensor]]) -> None:
                 sizes[label] = size
             elif size not in (1, known):
                 name = label if label in _LETTERS else "..."
-                raise ValueError(
+                raise OperationError(
                     f"einsum: {name!r} is {known} in one operand and {size} in another, in the "
                     f"equation {equation!r}"
                 )

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.autograd.base import TensorBase
-from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.inplace import check_place
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import NUMBERS, Operand, Scalar, quiet, refuse, result_dtype
+from rushlight.ops.binary import Add, Binary, Div, Mul, Sub, compute_dtype, kept
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -23,156 +24,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Binary(Primitive):
-    """An operation on two operands, each a tensor or a number, that broadcast."""
-
-    _like: tuple[tuple[tuple[int, ...], np.dtype[Any]] | None, ...] = ()
-    # What integers are divided as.
-    _integers_as: np.dtype[Any] | None = None
-
-    def operands(self, *values: Any) -> tuple[Any, ...]:
-        """Return the arrays or numbers of the operands, noting where gradients must fit."""
-        found = [
-            value._array if isinstance(value, TensorBase) else self._number(value)
-            for value in values
-        ]
-        if self._saved is not None:
-            self._like = tuple(
-                [(x.shape, x.dtype) if isinstance(x, np.ndarray) else None for x in found]
-            )
-        first, last = found[0], found[-1]
-        # Two tensors of one shape, the usual case, are spared the search for a common one.
-        if not (
-            len(found) == 2
-            and type(first) is type(last) is np.ndarray
-            and first.shape == last.shape
-        ):
-            self._check_broadcast(found)
-        if self.out is not None:
-            self._check_place(values, found, self.out)
-        return tuple(found)
-
-    def _number(self, value: Any) -> Any:
-        if not isinstance(value, NUMBERS):
-            refuse(value, type(self).__name__.lower(), "other", "a Tensor or a number")
-        return value
-
-    def _check_place(self, values: tuple[Any, ...], found: list[Any], out: Array) -> None:
-        """Raise where the result of an operation in place does not fit its target."""
-        shapes = [x.shape for x in found if isinstance(x, np.ndarray)]
-        shape = (
-            out.shape if shapes.count(out.shape) == len(shapes) else np.broadcast_shapes(*shapes)
-        )
-        dtype = out.dtype
-        if dtype.kind != "f":  # which takes every result
-            dtype = result_dtype(*values)
-            if dtype.kind != "f" and self._integers_as is not None:
-                dtype = self._integers_as
-        check_place(out, shape, dtype, f"{type(self).__name__.lower()}_")
-
-    def _check_broadcast(self, found: list[Any]) -> None:
-        shapes = [x.shape for x in found if isinstance(x, np.ndarray)]
-        if len(shapes) < 2 or shapes[0] == shapes[-1] == shapes[1]:
-            return
-        try:
-            np.broadcast_shapes(*shapes)
-        except ValueError:
-            text = " and ".join(str(list(shape)) for shape in shapes)
-            raise ValueError(
-                f"{type(self).__name__.lower()}: shapes {text} do not broadcast: sizes must be "
-                "equal, or one of them 1, counted from the last dimension"
-            ) from None
-
-    def fit(self, index: int, grad: Array) -> Array:
-        """Return a gradient summed and cast to what operand `index` was."""
-        like = self._like[index]
-        assert like is not None
-        return sum_to(grad, *like)
-
-
-def _dtype(a: Any, b: Any) -> np.dtype[Any] | None:
-    """Return the type to compute in, or None where NumPy's own choice is the right one."""
-    if isinstance(a, TensorBase) and isinstance(b, TensorBase) and a._array.dtype == b._array.dtype:
-        return None
-    return result_dtype(a, b)
-
-
-class Add(Binary):
-    def forward(self, a: Operand, b: Operand) -> Array:
-        x, y = self.operands(a, b)
-        with quiet():
-            return np.add(x, y, out=self.out, dtype=_dtype(a, b))
-
-    def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
-        need_a, need_b = self.needs_input_grad
-        return self.fit(0, grad) if need_a else None, self.fit(1, grad) if need_b else None
-
-
-class Sub(Binary):
-    def forward(self, a: Operand, b: Operand) -> Array:
-        x, y = self.operands(a, b)
-        dtype = _dtype(a, b)
-        if (dtype or x.dtype).kind == "b":
-            raise TypeError("sub: masks cannot be subtracted, use the ^ or ~ operator")
-        with quiet():
-            return np.subtract(x, y, out=self.out, dtype=dtype)
-
-    def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
-        need_a, need_b = self.needs_input_grad
-        return (
-            self.fit(0, grad) if need_a else None,
-            np.negative(self.fit(1, grad)) if need_b else None,
-        )
-
-
-class Mul(Binary):
-    def forward(self, a: Operand, b: Operand) -> Array:
-        x, y = self.operands(a, b)
-        if self._saved is not None:
-            need_a, need_b = self.needs_input_grad
-            self.save(_kept(a, need_b), _kept(b, need_a))
-        with quiet():
-            return np.multiply(x, y, out=self.out, dtype=_dtype(a, b))
-
-    def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
-        x, y = self.saved
-        need_a, need_b = self.needs_input_grad
-        return (
-            self.fit(0, np.asarray(grad * y)) if need_a else None,
-            self.fit(1, np.asarray(grad * x)) if need_b else None,
-        )
-
-
-class Div(Binary):
-    _integers_as = np.dtype(np.float32)
-
-    def forward(self, a: Operand, b: Operand) -> Array:
-        x, y = self.operands(a, b)
-        if self._saved is not None:
-            _, need_b = self.needs_input_grad
-            self.save(_kept(a, need_b), _kept(b, True))
-        dtype = _dtype(a, b) or x.dtype
-        with quiet():
-            return np.true_divide(x, y, out=self.out, dtype=dtype if dtype.kind == "f" else "f4")
-
-    def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
-        x, y = self.saved
-        need_a, need_b = self.needs_input_grad
-        with quiet():
-            return (
-                self.fit(0, np.asarray(grad / y)) if need_a else None,
-                self.fit(1, np.asarray(-grad * x / (y * y))) if need_b else None,
-            )
-
-
 class Pow(Binary):
     def forward(self, a: Operand, b: Operand) -> Array:
         x, y = self.operands(a, b)
-        dtype = _dtype(a, b) or x.dtype
+        dtype = compute_dtype(a, b) or x.dtype
         if dtype.kind == "i" and np.any(np.asarray(y) < 0):
-            raise ValueError("pow: integers to negative integer powers are not integers")
+            raise OperationError("pow: integers to negative integer powers are not integers")
         if self._saved is not None:
-            self.save(_kept(a, True), _kept(b, True))
+            self.save(kept(a, True), kept(b, True))
         with quiet():
             return np.power(x, y, out=self.out, dtype=dtype)
 
@@ -197,10 +56,10 @@ class Pow(Binary):
 class Remainder(Binary):
     def forward(self, a: Operand, b: Operand) -> Array:
         x, y = self.operands(a, b)
-        dtype = _dtype(a, b) or x.dtype
+        dtype = compute_dtype(a, b) or x.dtype
         _refuse_integer_zero("remainder", y, dtype)
         if self._saved is not None:
-            self.save(_kept(a, True), _kept(b, True))
+            self.save(kept(a, True), kept(b, True))
         with quiet():
             return np.remainder(x, y, dtype=dtype)
 
@@ -217,7 +76,7 @@ class Remainder(Binary):
 class FloorDivide(Binary):
     def forward(self, a: Operand, b: Operand) -> Array:
         x, y = self.operands(a, b)
-        dtype = _dtype(a, b) or x.dtype
+        dtype = compute_dtype(a, b) or x.dtype
         _refuse_integer_zero("floor_divide", y, dtype)
         with quiet():
             return np.floor_divide(x, y, dtype=dtype)
@@ -236,8 +95,8 @@ class _Extremum(Binary):
     def forward(self, a: Operand, b: Operand) -> Array:
         x, y = self.operands(a, b)
         if self._saved is not None:
-            self.save(_kept(a, True), _kept(b, True))
-        return type(self).ufunc(x, y, out=self.out, dtype=_dtype(a, b))
+            self.save(kept(a, True), kept(b, True))
+        return type(self).ufunc(x, y, out=self.out, dtype=compute_dtype(a, b))
 
     def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
         x, y = self.saved
@@ -263,7 +122,7 @@ class Where(Binary):
     def forward(self, condition: Tensor, a: Operand, b: Operand) -> Array:
         mask, x, y = self.operands(condition, a, b)
         self.save(condition)
-        dtype = _dtype(a, b) or x.dtype
+        dtype = compute_dtype(a, b) or x.dtype
         return np.where(mask, np.asarray(x, dtype), np.asarray(y, dtype))
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
@@ -297,13 +156,6 @@ class Clamp(Primitive):
         return grad * self.saved[0], None, None
 
 
-def _kept(value: Operand, needed: bool) -> Any:
-    """Return an operand in the form that ``save`` keeps, or None where backward does not ask."""
-    if not needed:
-        return None
-    return value if isinstance(value, TensorBase) else np.asarray(value)
-
-
 def _refuse_integer_zero(operation: str, y: Any, dtype: np.dtype[Any]) -> None:
     if dtype.kind in "ib" and not np.all(y):
         raise ZeroDivisionError(f"{operation}: integer division by zero")
@@ -329,7 +181,8 @@ def add(input: Tensor, other: Operand, *, alpha: Scalar = 1) -> Tensor:
     TypeError, ValueError
         When `other` is no tensor or number, or the shapes do not broadcast.
     """
-    return Add.apply(input, _scaled(other, alpha))
+    # The comparison stands here to spare the usual case a call.
+    return Add.apply(input, other if alpha == 1 else _scaled(other, alpha))
 
 
 def add_(input: Tensor, other: Operand, *, alpha: Scalar = 1) -> Tensor:
@@ -385,7 +238,9 @@ def div(input: Tensor, other: Operand, *, rounding_mode: str | None = None) -> T
     if rounding_mode == "trunc":
         quotient = Div.apply(input, other)
         return quotient.sign() * quotient.abs().floor()
-    raise ValueError(f"div: rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}")
+    raise OperationError(
+        f"div: rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}"
+    )
 
 
 def div_(input: Tensor, other: Operand) -> Tensor:
@@ -472,7 +327,7 @@ def clamp_(input: Tensor, min: Scalar | None = None, max: Scalar | None = None) 
 
 def _check_bounds(low: Scalar | None, high: Scalar | None) -> None:
     if low is None and high is None:
-        raise ValueError("clamp: at least one of min and max must be given")
+        raise OperationError("clamp: at least one of min and max must be given")
     for name, bound in (("min", low), ("max", high)):
         if bound is not None and not isinstance(bound, NUMBERS):
             refuse(bound, "clamp", name, "a number or None")

@@ -10,6 +10,7 @@ from rushlight.autograd.base import wrap
 from rushlight.autograd.inplace import check_writable
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_index, quiet
 from rushlight.ops.checks import floating_of, number
 
@@ -72,7 +73,7 @@ def _row_to_skip(padding_idx: int | None, count: int) -> int | None:
         return None
     row = as_index(padding_idx, "embedding", "padding_idx")
     if not -count <= row < count:
-        raise ValueError(
+        raise OperationError(
             f"embedding: padding_idx must be in [{-count}, {count - 1}] for {count} rows of "
             f"weight, but got {row}"
         )
@@ -122,9 +123,11 @@ def embedding(
     """
     picks, table = _indices(input, "embedding"), floating_of(weight, "embedding", "weight")
     if table.ndim != 2:
-        raise ValueError(f"embedding: weight must be a matrix, but has shape {list(table.shape)}")
+        raise OperationError(
+            f"embedding: weight must be a matrix, but has shape {list(table.shape)}"
+        )
     if sparse:
-        raise ValueError("embedding: sparse must be False, sparse gradients are not supported")
+        raise OperationError("embedding: sparse must be False, sparse gradients are not supported")
     skipped = _row_to_skip(padding_idx, len(table))
     if picks.size and not (picks.min() >= 0 and picks.max() < len(table)):
         bad = picks[(picks < 0) | (picks >= len(table))].reshape(-1)[0]
@@ -159,13 +162,13 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     count = as_index(num_classes, "one_hot", "num_classes")
     if count == -1:
         if not classes.size:
-            raise ValueError("one_hot: num_classes cannot be inferred from an empty tensor")
+            raise OperationError("one_hot: num_classes cannot be inferred from an empty tensor")
         count = int(classes.max()) + 1
     elif count < 1:
-        raise ValueError(f"one_hot: num_classes must be at least 1, or -1, but got {count}")
+        raise OperationError(f"one_hot: num_classes must be at least 1, or -1, but got {count}")
     if classes.size and not (classes.min() >= 0 and classes.max() < count):
         bad = classes[(classes < 0) | (classes >= count)].reshape(-1)[0]
-        raise ValueError(f"one_hot: classes must be in [0, {count}), but got {bad}")
+        raise OperationError(f"one_hot: classes must be in [0, {count}), but got {bad}")
     result = np.zeros((*classes.shape, count), np.int64)
     np.put_along_axis(result, classes[..., None], 1, axis=-1)
     return wrap(result)

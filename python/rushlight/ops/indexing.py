@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.broadcast import broadcasts, sum_to
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.sums import broadcasts, sum_to
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import NUMBERS, Scalar, array_of, quiet, refuse, wrap_dim
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def _key_part(part: Any) -> Any:
         return array if array.ndim or array.dtype.kind == "b" else int(array)
     if isinstance(part, slice):
         if part.step is not None and part.step <= 0:
-            raise ValueError(f"index: the step of a slice must be positive, but got {part.step}")
+            raise OperationError(
+                f"index: the step of a slice must be positive, but got {part.step}"
+            )
         return slice(*map(_plain, (part.start, part.stop, part.step)))
     if isinstance(part, (*_BASIC, bool, np.bool_)):
         return part
@@ -138,8 +141,8 @@ class SetItem(Primitive):
                 key.write(self.out, source)
         except ValueError as error:
             if not isinstance(source, np.ndarray):
-                raise ValueError(f"setitem: {error}") from None
-            raise ValueError(
+                raise OperationError(f"setitem: {error}") from None
+            raise OperationError(
                 f"setitem: a value of shape {list(source.shape)} does not broadcast to the "
                 f"shape {list(key.read(self.out).shape)} of what is written"
             ) from None
@@ -222,7 +225,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     source, picks = array_of(input, "index_select"), index_array(index, "index_select")
     axis = wrap_dim(dim, source.ndim, "index_select")
     if picks.ndim != 1:
-        raise ValueError(f"index_select: index must be 1-d, but has {picks.ndim} dimensions")
+        raise OperationError(f"index_select: index must be 1-d, but has {picks.ndim} dimensions")
     check_range(picks, source.shape[axis], "index_select")
     return getitem(input, (slice(None),) * axis + (index,))
 
@@ -240,7 +243,7 @@ def _mask(mask: Tensor, input: Tensor, operation: str) -> Tensor:
     if array.dtype != np.bool_:
         raise TypeError(f"{operation}: mask must be bool, but got {array.dtype}")
     if not broadcasts(array.shape, shape):
-        raise ValueError(
+        raise OperationError(
             f"{operation}: mask of shape {list(array.shape)} does not broadcast to the shape "
             f"{list(shape)} of input"
         )

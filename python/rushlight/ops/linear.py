@@ -8,9 +8,10 @@ import numpy as np
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import Scalar, array_of, refuse
 from rushlight.ops.elementwise import add, mul
 from rushlight.ops.prepared import cache_of, clamp_of, optional_array
@@ -22,6 +23,8 @@ __all__ = ["addmm", "bmm", "dot", "linear", "matmul", "mm", "mv", "outer"]
 
 
 class Linear(Primitive):
+    warns = False
+
     @classmethod
     def name(cls) -> str:
         return "AddmmBackward0"
@@ -102,18 +105,18 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     """
     x, y = _operands(input, other, "matmul")
     if not x.ndim or not y.ndim:
-        raise ValueError("matmul: both tensors must have at least 1 dimension")
+        raise OperationError("matmul: both tensors must have at least 1 dimension")
     left = input.unsqueeze(0) if x.ndim == 1 else input
     right = other.unsqueeze(1) if y.ndim == 1 else other
     if left._array.shape[-1] != right._array.shape[-2]:
-        raise ValueError(
+        raise OperationError(
             f"matmul: shapes {list(x.shape)} and {list(y.shape)} do not fit: the last size of the "
             f"first must equal the {'only' if y.ndim == 1 else 'second last'} size of the second"
         )
     try:
         np.broadcast_shapes(left._array.shape[:-2], right._array.shape[:-2])
     except ValueError:
-        raise ValueError(
+        raise OperationError(
             f"matmul: the leading sizes of {list(x.shape)} and {list(y.shape)} do not broadcast"
         ) from None
     result: Tensor = MatMul.apply(left, right)
@@ -126,7 +129,7 @@ def _require_ndim(operation: str, ndim: int, *tensors: object) -> None:
     for each in tensors:
         array = array_of(each, operation)
         if array.ndim != ndim:
-            raise ValueError(
+            raise OperationError(
                 f"{operation}: tensors must have {ndim} dimensions, but got {list(array.shape)}"
             )
 
@@ -141,7 +144,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Return the products of two stacks of matrices, [b, m, k] and [b, k, n]."""
     _require_ndim("bmm", 3, input, mat2)
     if input._array.shape[0] != mat2._array.shape[0]:
-        raise ValueError(
+        raise OperationError(
             f"bmm: stacks of {input._array.shape[0]} and {mat2._array.shape[0]} matrices differ"
         )
     return matmul(input, mat2)

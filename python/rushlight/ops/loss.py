@@ -11,9 +11,11 @@ from rushlight import _core
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, refuse
 from rushlight.ops.activation import log_softmax
-from rushlight.ops.elementwise import add, mul, sub
+from rushlight.ops.checks import check_shapes
+from rushlight.ops.elementwise import add, div, mul, sub
 from rushlight.ops.reduction import mean, sum
 from rushlight.ops.unary import abs, square
 
@@ -55,7 +57,9 @@ class NllLoss(Primitive):
 def check_reduction(operation: str, reduction: object) -> None:
     """Raise ValueError when `reduction` is not "none", "mean" or "sum"."""
     if reduction not in _REDUCTIONS:
-        raise ValueError(f"{operation}: reduction must be one of {_REDUCTIONS}, got {reduction!r}")
+        raise OperationError(
+            f"{operation}: reduction must be one of {_REDUCTIONS}, got {reduction!r}"
+        )
 
 
 def _class_target(target: Any, operation: str) -> Array:
@@ -68,7 +72,7 @@ def _class_target(target: Any, operation: str) -> Array:
 def _check_batch(src: Array, target: Array, operation: str) -> None:
     expected = src.shape[:1] + src.shape[2:] if src.ndim > 1 else ()
     if target.shape != expected:
-        raise ValueError(
+        raise OperationError(
             f"{operation}: target must have shape {list(expected)} for input of shape "
             f"{list(src.shape)}, but has {list(target.shape)}"
         )
@@ -105,7 +109,7 @@ def nll_loss(
     check_reduction("nll_loss", reduction)
     src, labels = array_of(input, "nll_loss"), _class_target(target, "nll_loss")
     if not src.ndim:
-        raise ValueError("nll_loss: input must have a dimension of classes, but is 0-d")
+        raise OperationError("nll_loss: input must have a dimension of classes, but is 0-d")
     _check_batch(src, labels, "nll_loss")
     if weight is not None:
         array_of(weight, "nll_loss", "weight")
@@ -148,7 +152,7 @@ def cross_entropy(
     """
     check_reduction("cross_entropy", reduction)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(
+        raise OperationError(
             f"cross_entropy: label_smoothing must be between 0 and 1, but got {label_smoothing}"
         )
     src = array_of(input, "cross_entropy")
@@ -190,7 +194,7 @@ def _soft_target(
 ) -> Tensor:
     """Return the cross entropy against probabilities."""
     if target.shape != logp.shape:
-        raise ValueError(
+        raise OperationError(
             f"cross_entropy: probabilities must have the input's shape {list(logp.shape)}, but "
             f"have {list(target.shape)}"
         )
@@ -236,11 +240,42 @@ def difference(input: Any, target: Any, reduction: str, operation: str) -> Tenso
     return sub(input, target)
 
 
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """Return the mean (or sum, or each) of the squared differences."""
-    return reduced(square(difference(input, target, reduction, "mse_loss")), reduction)
+def _weighted(
+    each: Tensor, weight: Tensor | None, input: Tensor, reduction: str, operation: str
+) -> Tensor:
+    """Return losses times their weights, reduced; a mean is over the weights."""
+    if weight is None:
+        return reduced(each, reduction)
+    check_shapes(operation, {"weight": weight}, array_of(input, operation).shape, "input")
+    total = reduced(mul(each, weight), "none" if reduction == "none" else "sum")
+    return div(total, sum(weight)) if reduction == "mean" else total
 
 
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """Return the mean (or sum, or each) of the absolute differences."""
-    return reduced(abs(difference(input, target, reduction, "l1_loss")), reduction)
+def mse_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None
+) -> Tensor:
+    """Return the mean (or sum, or each) of the squared differences.
+
+    Parameters
+    ----------
+    input, target : Tensor
+        Of one shape; another one of `target` is broadcast with a warning.
+    reduction : {"mean", "sum", "none"}
+    weight : Tensor, optional
+        Of the shape of `input`; factor of each element. The mean is then over the weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that are no tensors, shapes that do not fit, or an unknown reduction.
+    """
+    each = square(difference(input, target, reduction, "mse_loss"))
+    return _weighted(each, weight, input, reduction, "mse_loss")
+
+
+def l1_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None
+) -> Tensor:
+    """Return the mean (or sum, or each) of the absolute differences; see :func:`mse_loss`."""
+    each = abs(difference(input, target, reduction, "l1_loss"))
+    return _weighted(each, weight, input, reduction, "l1_loss")

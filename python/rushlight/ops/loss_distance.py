@@ -6,24 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight.autograd.broadcast import sum_to
+from rushlight.autograd.base import wrap
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops import special
 from rushlight.ops._common import array_of, quiet, wrap_dim
 from rushlight.ops.checks import check_shapes, floating_of, number
-from rushlight.ops.elementwise import add, clamp, minimum, mul, sub
+from rushlight.ops.elementwise import add, clamp, div, minimum, mul, rsub, sub, where
 from rushlight.ops.loss import check_reduction, difference, reduced
 from rushlight.ops.pointwise import Pointwise
-from rushlight.ops.reduction import norm
-from rushlight.ops.unary import abs, neg
+from rushlight.ops.reduction import norm, sum
+from rushlight.ops.unary import abs, neg, sqrt, square
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = [
-    "cosine_similarity", "huber_loss", "margin_ranking_loss", "pairwise_distance",
-    "smooth_l1_loss", "triplet_margin_loss",
+    "cosine_embedding_loss", "cosine_similarity", "huber_loss", "margin_ranking_loss",
+    "pairwise_distance", "smooth_l1_loss", "triplet_margin_loss",
 ]  # fmt: skip
 
 
@@ -112,7 +114,7 @@ def smooth_l1_loss(
     """
     width = number(beta, "smooth_l1_loss", "beta")
     if not width >= 0:
-        raise ValueError(f"smooth_l1_loss: beta must be at least 0, but got {beta}")
+        raise OperationError(f"smooth_l1_loss: beta must be at least 0, but got {beta}")
     _check_floating("smooth_l1_loss", input=input, target=target)
     apart = difference(input, target, reduction, "smooth_l1_loss")
     return reduced(SmoothL1.apply(apart, width) if width else abs(apart), reduction)
@@ -148,7 +150,7 @@ def huber_loss(
     """
     width = number(delta, "huber_loss", "delta")
     if not width > 0:
-        raise ValueError(f"huber_loss: delta must be above 0, but got {delta}")
+        raise OperationError(f"huber_loss: delta must be above 0, but got {delta}")
     _check_floating("huber_loss", input=input, target=target)
     each = Huber.apply(difference(input, target, reduction, "huber_loss"), width)
     if weight is not None:
@@ -190,7 +192,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     try:
         ndim = len(np.broadcast_shapes(x.shape, y.shape))
     except ValueError:
-        raise ValueError(
+        raise OperationError(
             f"{name}: shapes {list(x.shape)} and {list(y.shape)} of x1 and x2 do not broadcast"
         ) from None
     axis = wrap_dim(dim, ndim, name)
@@ -262,15 +264,54 @@ def triplet_margin_loss(
     given = {"anchor": anchor, "positive": positive, "negative": negative}
     dims = {floating_of(each, name, key).ndim for key, each in given.items()}
     if len(dims) > 1:
-        raise ValueError(f"{name}: inputs must have equally many dimensions, but have {dims}")
+        raise OperationError(f"{name}: inputs must have equally many dimensions, but have {dims}")
     gap = number(margin, name, "margin")
     if not gap > 0:
-        raise ValueError(f"{name}: margin must be above 0, but got {margin}")
+        raise OperationError(f"{name}: margin must be above 0, but got {margin}")
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = minimum(far, pairwise_distance(positive, negative, p, eps))
     return reduced(clamp(add(sub(near, far), gap), min=0), reduction)
+
+
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    """Return how far the cosines of pairs are from 1, or above `margin` where they must not be.
+
+    Parameters
+    ----------
+    input1, input2 : Tensor
+        [n, d], or one pair of [d]; float32 or float64.
+    target : Tensor
+        [n], or one number: 1 where the loss is 1 less the cosine, -1 where it is the cosine less
+        `margin`, at least 0.
+    margin : float
+    reduction : {"mean", "sum", "none"}
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other types, shapes that do not fit, or an unknown reduction.
+    """
+    name = "cosine_embedding_loss"
+    check_reduction(name, reduction)
+    limit = number(margin, name, "margin")
+    shape = floating_of(input1, name, "input1").shape
+    _check_floating(name, input2=input2)
+    labels = array_of(target, name, "target")
+    check_shapes(name, {"input2": input2}, shape, "input1")
+    check_shapes(name, {"target": target}, shape[:-1], "input1 without its last dimension")
+    if not 1 <= len(shape) <= 2:
+        raise OperationError(f"{name}: inputs must be [n, d] or [d], but have shape {list(shape)}")
+    # As in PyTorch: so little that it counts for vectors of length 0 only.
+    lengths = [add(sum(square(each), -1), 1e-12) for each in (input1, input2)]
+    cosine = div(sum(mul(input1, input2), -1), sqrt(mul(*lengths)))
+    alike, apart = rsub(cosine, 1), clamp(sub(cosine, limit), min=0)
+    zero = wrap(np.zeros((), input1._array.dtype))
+    each = where(wrap(np.asarray(labels == -1)), apart, zero)
+    return reduced(where(wrap(np.asarray(labels == 1)), alike, each), reduction)
 
 
 def margin_ranking_loss(
@@ -300,6 +341,6 @@ def margin_ranking_loss(
     ]
     if len({len(shape) for shape in shapes}) > 1:
         text = ", ".join(str(list(shape)) for shape in shapes)
-        raise ValueError(f"{name}: inputs must have equally many dimensions, but are {text}")
+        raise OperationError(f"{name}: inputs must have equally many dimensions, but are {text}")
     gap = number(margin, name, "margin")
     return reduced(clamp(add(neg(mul(target, sub(input1, input2))), gap), min=0), reduction)

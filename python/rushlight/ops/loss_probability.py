@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops import special
 from rushlight.ops._common import quiet
 from rushlight.ops.checks import floating_of, same_type
@@ -111,7 +112,7 @@ def _times_log(t: Array) -> Array:
 
 def _check_same_shape(operation: str, input: Array, target: Array) -> None:
     if input.shape != target.shape:
-        raise ValueError(
+        raise OperationError(
             f"{operation}: target must have the shape {list(input.shape)} of input, but has "
             f"{list(target.shape)}"
         )
@@ -127,7 +128,7 @@ def _check_broadcast(operation: str, name: str, value: Tensor | None, shape: Any
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(
+        raise OperationError(
             f"{operation}: {name} must broadcast to the shape {list(shape)} of input, but has "
             f"{list(given)}"
         )
@@ -170,7 +171,7 @@ def binary_cross_entropy(
     for key, each in (("input", input._array), ("target", target._array)):
         if not np.all((each >= 0) & (each <= 1)):
             bad = each[~((each >= 0) & (each <= 1))].reshape(-1)[0]
-            raise ValueError(f"{name}: {key} must hold numbers in [0, 1], but holds {bad}")
+            raise OperationError(f"{name}: {key} must hold numbers in [0, 1], but holds {bad}")
     return _weighted(BinaryCrossEntropy.apply(input, target), weight, reduction)
 
 
@@ -245,7 +246,7 @@ def kl_div(
     try:
         np.broadcast_shapes(shape, target._array.shape)
     except ValueError:
-        raise ValueError(
+        raise OperationError(
             f"kl_div: shapes {list(shape)} and {list(target._array.shape)} of input and target do "
             "not broadcast"
         ) from None

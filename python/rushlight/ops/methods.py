@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rushlight import ops
-from rushlight.ops import compare, compound, elementwise, indexing, reduction, sorting, unary
+from rushlight.ops import (
+    binary,
+    compare,
+    compound,
+    elementwise,
+    indexing,
+    reduction,
+    sorting,
+    unary,
+)
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -59,7 +68,7 @@ class TensorMethods:
         return self
 
     def __rtruediv__(self: Any, other: Any) -> Tensor:
-        return elementwise.Div.apply(other, self)
+        return binary.Div.apply(other, self)
 
     def __rfloordiv__(self: Any, other: Any) -> Tensor:
         return elementwise.FloorDivide.apply(other, self)
@@ -221,6 +230,7 @@ class TensorMethods:
     bernoulli = ops.bernoulli
     bernoulli_ = ops.bernoulli_
     uniform_ = ops.uniform_
+    random_ = ops.random_
     normal_ = ops.normal_
     gather = ops.gather
     index_select = indexing.index_select

@@ -9,6 +9,7 @@ from rushlight import _core
 from rushlight.autograd.base import TensorBase
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, refuse, renamed
 from rushlight.ops.checks import check_shapes, same_type
 from rushlight.ops.shape import repeat, reshape
@@ -23,6 +24,8 @@ _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
 
 
 class BatchNorm(Primitive):
+    warns = False
+
     @classmethod
     def name(cls) -> str:
         return "NativeBatchNormBackward0"
@@ -111,14 +114,14 @@ def batch_norm(
     if training:
         shape = array_of(input, "batch_norm").shape
         if math.prod(shape[:1] + shape[2:]) == 1:
-            raise ValueError(
+            raise OperationError(
                 "batch_norm: training needs more than 1 value per channel, but got input of shape "
                 f"{list(shape)}"
             )
         if not eps > 0:
-            raise ValueError(f"batch_norm: eps must be positive in training, but got {eps}")
+            raise OperationError(f"batch_norm: eps must be positive in training, but got {eps}")
     elif running_mean is None or running_var is None:
-        raise ValueError("batch_norm: running_mean and running_var are needed in evaluation")
+        raise OperationError("batch_norm: running_mean and running_var are needed in evaluation")
     stats = running_mean, running_var
     try:
         return BatchNorm.apply(input, weight, bias, *stats, training, momentum, eps)
@@ -173,13 +176,15 @@ def instance_norm(
     same_type("instance_norm", input=input, **affine, **running)
     shape = input._array.shape
     if len(shape) < 2:
-        raise ValueError(f"instance_norm: input must be [n, c, ...], but has shape {list(shape)}")
+        raise OperationError(
+            f"instance_norm: input must be [n, c, ...], but has shape {list(shape)}"
+        )
     with renamed("batch_norm", "instance_norm"):
         if not use_input_stats:
             return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
         check_shapes("instance_norm", {**affine, **running}, shape[1:2], "input has channels")
         if math.prod(shape[2:]) == 1:
-            raise ValueError(
+            raise OperationError(
                 "instance_norm: statistics need more than 1 value per channel, but input has "
                 f"shape {list(shape)}"
             )

@@ -9,6 +9,7 @@ import numpy as np
 
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_shape
 
 if TYPE_CHECKING:
@@ -114,9 +115,9 @@ def pad(
     """
     array, widths = array_of(input, "pad"), as_shape((pad,), "pad")
     if mode != "constant" and mode not in _BORDERS:
-        raise ValueError(f"pad: mode must be 'constant' or one of {_BORDERS}, but got {mode!r}")
+        raise OperationError(f"pad: mode must be 'constant' or one of {_BORDERS}, but got {mode!r}")
     if len(widths) % 2 or len(widths) > 2 * array.ndim:
-        raise ValueError(
+        raise OperationError(
             f"pad: pad must hold up to {2 * array.ndim} widths in pairs for shape "
             f"{list(array.shape)}, but got {list(widths)}"
         )
@@ -130,7 +131,7 @@ def pad(
     for axis, (low, high) in enumerate(ordered):
         extent = array.shape[axis]
         if extent + low + high < 0 or -low > extent or -high > extent:
-            raise ValueError(
+            raise OperationError(
                 f"pad: widths {low} and {high} cut more than the {extent} elements of "
                 f"dimension {axis}"
             )
@@ -145,9 +146,9 @@ def _check_border(
     value: float | None,
 ) -> None:
     if value:
-        raise ValueError(f"pad: mode {mode!r} takes no value, but got {value}")
+        raise OperationError(f"pad: mode {mode!r} takes no value, but got {value}")
     if count not in (1, 2, 3) or len(shape) - count not in (1, 2):
-        raise ValueError(
+        raise OperationError(
             f"pad: mode {mode!r} takes 2, 4 or 6 widths for an input with 1 or 2 more dimensions "
             f"than are padded, but got {2 * count} for shape {list(shape)}"
         )
@@ -155,7 +156,7 @@ def _check_border(
         extent, (low, high) = shape[axis], widths[axis]
         most = {"reflect": extent - 1, "circular": extent}.get(mode, max(low, high, 0))
         if max(low, high) > most or not extent or extent + low + high < 1:
-            raise ValueError(
+            raise OperationError(
                 f"pad: {mode} widths for dimension {axis} of {extent} elements must be at most "
                 f"{most} and leave an element, but are {low} and {high}"
             )

@@ -1,7 +1,8 @@
-"""The base of the activations: a function of one tensor, element by element."""
+"""The bases of the activations: functions of one tensor, element by element."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ __all__: list[str] = []
 
 
 class Pointwise(Primitive):
-    """A function of each element, with settings, and what it does to a gradient.
+    """A function of each element, with settings, and what it does to a gradient, in NumPy.
 
     Both get arrays of at least one dimension, so that they need not care for NumPy's scalars.
     In place, what was there before is copied first, unless the result tells enough.
@@ -54,8 +55,33 @@ class Pointwise(Primitive):
         return (found.reshape(grad.shape), *(None,) * len(settings))
 
 
+class Native(Primitive):
+    """A function of each element, with up to two settings, on a kernel.
+
+    `kernel` and `gradient_kernel` belong together: the latter takes the gradient at the argument,
+    or at the result where `saves_output` is set.
+    """
+
+    warns = False
+    kernel: Callable[..., Any]
+    gradient_kernel: Callable[..., Any]
+    settings: tuple[float, ...] = ()
+
+    def forward(self, a: Tensor, *settings: float) -> Array:
+        if self._saved is not None:
+            self.settings = settings
+            if not self.saves_output:
+                self.save(a)
+        return self.kernel(a._array, self.out, *settings)
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        settings = self.settings
+        found = self.gradient_kernel(self.saved[0], grad, *settings)
+        return (found, *(None,) * len(settings))
+
+
 def applied(
-    operation: type[Pointwise], name: str, input: Any, inplace: bool, *settings: Any
+    operation: type[Primitive], name: str, input: Any, inplace: bool, *settings: Any
 ) -> Tensor:
     """Run an activation on a floating tensor, in its place where asked for.
 

@@ -8,6 +8,7 @@ from rushlight import _core
 from rushlight.autograd.base import TensorBase
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import refuse
 from rushlight.ops.conv import IntPair, pair
 
@@ -67,7 +68,7 @@ def _batched(input: Any, operation: str) -> tuple[Tensor, bool]:
     if not isinstance(input, TensorBase):
         refuse(input, operation, "input")
     if input._array.ndim not in (3, 4):
-        raise ValueError(
+        raise OperationError(
             f"{operation}: input must be [n, c, h, w] or [c, h, w], but has shape "
             f"{list(input._array.shape)}"
         )
@@ -184,7 +185,7 @@ def _output_size(input: Tensor, value: Any, operation: str) -> tuple[int, int]:
     """Return the size asked for, with None standing for the size of the input."""
     sizes = list(value) if isinstance(value, (tuple, list)) else [value, value]
     if len(sizes) != 2:
-        raise ValueError(f"{operation}: output_size must be one size or two, but got {value}")
+        raise OperationError(f"{operation}: output_size must be one size or two, but got {value}")
     given = [
         have if want is None else want
         for want, have in zip(sizes, input._array.shape[2:], strict=True)

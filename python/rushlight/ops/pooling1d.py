@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, renamed
 from rushlight.ops.conv import IntOne, single
 from rushlight.ops.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
@@ -18,7 +19,7 @@ def _as_image(input: Tensor, operation: str) -> Tensor:
     """Return [n, c, 1, length] for [n, c, length], [c, 1, length] for [c, length]."""
     shape = array_of(input, operation).shape
     if len(shape) not in (2, 3):
-        raise ValueError(
+        raise OperationError(
             f"{operation}: input must be [n, c, length] or [c, length], but has shape {list(shape)}"
         )
     return input.unsqueeze(-2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from rushlight import _core
+from rushlight.errors import OperationError
 
 if TYPE_CHECKING:
     from rushlight.dtypes import Array
@@ -56,7 +57,7 @@ def clamp_of(activation: str | tuple[float, float] | None, operation: str) -> Cl
     if isinstance(activation, tuple):
         return activation
     if activation not in _CLAMPS:
-        raise ValueError(
+        raise OperationError(
             f"{operation}: activation must be None, 'relu', 'relu6' or a pair (low, high), but got "
             f"{activation!r}"
         )

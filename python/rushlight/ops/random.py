@@ -11,6 +11,7 @@ from rushlight import dtypes
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_index, checked_shape, quiet, refuse
 from rushlight.ops.copying import Fill
 from rushlight.ops.creation import DTypeLike, finish, numpy_dtype
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Generator", "bernoulli", "bernoulli_", "default_generator", "dropout", "feature_dropout",
     "get_rng_state", "initial_seed", "manual_seed", "normal", "normal_", "rand", "rand_like",
-    "randint", "randn", "randn_like", "randperm", "seed", "set_rng_state", "uniform_",
+    "randint", "randn", "randn_like", "random_", "randperm", "seed", "set_rng_state", "uniform_",
 ]  # fmt: skip
 
 
@@ -57,7 +58,7 @@ class Generator:
         """
         value = as_index(seed, "manual_seed", "seed")
         if not -(2**63) <= value < 2**64:
-            raise ValueError(f"manual_seed: seed must fit 64 bits, but got {value}")
+            raise OperationError(f"manual_seed: seed must fit 64 bits, but got {value}")
         self._seed = value
         self.__dict__.pop("_made", None)
         return self
@@ -93,7 +94,7 @@ class Generator:
         """
         array = array_of(state, "set_state", "state")
         if array.dtype != np.int64 or array.shape != (6,):
-            raise ValueError(
+            raise OperationError(
                 f"set_state: state must be an int64 tensor of shape [6], but got {array.dtype} of "
                 f"shape {list(array.shape)}"
             )
@@ -231,7 +232,7 @@ def randint(
         low, high = 0, low
     low, high = as_index(low, "randint", "low"), as_index(high, "randint", "high")
     if low >= high:
-        raise ValueError(f"randint: no integer is in [{low}, {high})")
+        raise OperationError(f"randint: no integer is in [{low}, {high})")
     shape = checked_shape((size,), "randint")
     target = numpy_dtype(dtype, dtypes.int64, "randint")
     numbers = np.asarray(_source(generator).integers(low, high, shape)).astype(target)
@@ -257,7 +258,7 @@ def normal(
     mean = mean._array if isinstance(mean, TensorBase) else mean
     std = std._array if isinstance(std, TensorBase) else std
     if np.any(np.less(std, 0)):
-        raise ValueError("normal: std must be 0 or more")
+        raise OperationError("normal: std must be 0 or more")
     shape = (
         np.broadcast_shapes(np.shape(mean), np.shape(std))
         if size is None
@@ -272,7 +273,7 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     """Return 1 with the probability that each element of `input` gives, else 0."""
     array = array_of(input, "bernoulli")
     if array.size and not (array.min() >= 0 and array.max() <= 1):
-        raise ValueError("bernoulli: probabilities must be between 0 and 1")
+        raise OperationError("bernoulli: probabilities must be between 0 and 1")
     return wrap((_source(generator).random(array.shape) < array).astype(array.dtype))
 
 
@@ -297,7 +298,7 @@ def uniform_(
         When `a` is above `b`.
     """
     if not a <= b:
-        raise ValueError(f"uniform_: a must not be above b, but got a={a}, b={b}")
+        raise OperationError(f"uniform_: a must not be above b, but got a={a}, b={b}")
     array = _floating_target(input, "uniform_")
     # Drawn in the target's type: rounding a float64 below 1 could give 1.
     drawn = _source(generator).random(array.shape, array.dtype)
@@ -317,11 +318,51 @@ def normal_(
         When `std` is negative.
     """
     if not std >= 0:
-        raise ValueError(f"normal_: std must be 0 or more, but got {std}")
+        raise OperationError(f"normal_: std must be 0 or more, but got {std}")
     array = _floating_target(input, "normal_")
     drawn = _source(generator).standard_normal(array.shape, array.dtype)
     drawn *= std
     drawn += mean
+    return Fill.apply_(input, drawn)
+
+
+def random_(
+    input: Tensor,
+    from_: int = 0,
+    to: int | None = None,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Fill `input` with whole numbers and return it: ``random_()``, ``(to)`` or ``(from, to)``.
+
+    Parameters
+    ----------
+    input : Tensor
+        Any type.
+    from_ : int
+        The least number; the bound `to` where it is the only argument.
+    to : int, optional
+        A number above all that are drawn. By default as many are possible as the type counts
+        without gaps: up to 2**24 for float32, 2**53 for float64, 2**63 - 1 for int64, 1 for masks.
+
+    Raises
+    ------
+    ValueError
+        When there is no number from `from_` to before `to`.
+    """
+    array = array_of(input, "random_")
+    low, high = as_index(from_, "random_", "from"), to
+    if to is not None:
+        high = as_index(to, "random_", "to")
+    elif low:
+        low, high = 0, low
+    top = {"float32": 2**24, "float64": 2**53, "int64": 2**63 - 1, "bool": 1}[array.dtype.name]
+    last = top if high is None else high - 1
+    if not -(2**63) <= low <= last < 2**63:
+        raise OperationError(
+            f"random_: needs from < to within 64 bits, but got {low} and {last + 1}"
+        )
+    drawn = _source(generator).integers(low, last, array.shape, np.int64, endpoint=True)
     return Fill.apply_(input, drawn)
 
 
@@ -348,7 +389,7 @@ class Dropout(Primitive):
 def check_probability(operation: str, p: float) -> None:
     """Raise ValueError when `p` is not between 0 and 1 (NaN included)."""
     if not 0.0 <= p <= 1.0:
-        raise ValueError(f"{operation}: p must be between 0 and 1, but got {p}")
+        raise OperationError(f"{operation}: p must be between 0 and 1, but got {p}")
 
 
 def _dropped(
@@ -395,6 +436,6 @@ def feature_dropout(
     """Zero whole channels of an [n, c, ...] tensor at probability `p`; see :func:`dropout`."""
     shape = array_of(input, "feature_dropout").shape
     if len(shape) < 2:
-        raise ValueError(f"feature_dropout: input must be [n, c, ...], but got {list(shape)}")
+        raise OperationError(f"feature_dropout: input must be [n, c, ...], but got {list(shape)}")
     per_channel = shape[:2] + (1,) * (len(shape) - 2)
     return _dropped(input, p, training, inplace, per_channel, "feature_dropout")

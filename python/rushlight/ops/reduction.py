@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight import dtypes
+from rushlight import _core, dtypes
 from rushlight.autograd.base import wrap
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import (
     Dims,
     array_of,
@@ -46,31 +47,47 @@ class _Reduction(Primitive):
 
     def fill(self, value: Array) -> Array:
         """Return a reduced value repeated over the reduced dimensions, in memory of its own."""
-        full = np.empty(self._shape, self._dtype)
-        full[...] = self.spread(value)
-        return full
+        if value.ndim:
+            value = self.spread(value)
+        full = _core.expand(value, self._shape)
+        return full if full.dtype == self._dtype else full.astype(self._dtype)
 
 
 class Sum(_Reduction):
-    def forward(self, a: Tensor, dims: tuple[int, ...], keepdim: bool, dtype: Any) -> Array:
-        self.note(a._array, dims)
-        with quiet():
-            return np.asarray(a._array.sum(axis=dims, keepdims=keepdim, dtype=dtype))
+    warns = False
+
+    def forward(self, a: Tensor, dims: tuple[int, ...] | None, keepdim: bool, dtype: Any) -> Array:
+        x = a._array
+        if self._saved is not None:
+            self.note(x, tuple(range(x.ndim)) if dims is None else dims)
+        return _total(x, dims, keepdim, dtype)
 
     def backward(self, grad: Array) -> tuple[Array, None, None, None]:
         return self.fill(grad), None, None, None
 
 
 class Mean(_Reduction):
+    warns = False
+
     def forward(self, a: Tensor, dims: tuple[int, ...], keepdim: bool, dtype: Any) -> Array:
         self.note(a._array, dims)
-        with quiet():
-            total = np.asarray(a._array.sum(axis=dims, keepdims=keepdim, dtype=dtype))
-            return total / total.dtype.type(self._count)
+        return _total(a._array, dims, keepdim, dtype, self._count)
 
     def backward(self, grad: Array) -> tuple[Array, None, None, None]:
         with quiet():
-            return self.fill(grad / grad.dtype.type(self._count)), None, None, None
+            share = np.asarray(grad / grad.dtype.type(self._count))
+        return self.fill(share), None, None, None
+
+
+def _total(
+    x: Array, dims: tuple[int, ...] | None, keepdim: bool, dtype: Any, count: int = 1
+) -> Array:
+    """Return the sum in `dtype`, by default the type of `x`, divided by `count`."""
+    if x.dtype.kind == "f" and dtype in (None, x.dtype):
+        return _core.sum(x, dims, keepdim, count)
+    with quiet():
+        total = np.asarray(x.sum(axis=dims, keepdims=keepdim, dtype=dtype))
+        return total if count == 1 else np.asarray(total / total.dtype.type(count))
 
 
 class Prod(_Reduction):
@@ -199,10 +216,11 @@ class CumSum(Primitive):
         return np.flip(np.cumsum(np.flip(grad, self._dim), self._dim), self._dim), None
 
 
-def _sum_dtype(array: Array, dtype: Any) -> Any:
+def _sum_dtype(array: Array, dtype: Any) -> np.dtype[Any] | None:
+    """Return the type to sum in, or None for that of the array."""
     if dtype is not None:
         return dtypes.as_dtype(dtype).numpy
-    return np.dtype(np.int64) if array.dtype.kind == "b" else array.dtype
+    return np.dtype(np.int64) if array.dtype.kind == "b" else None
 
 
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -219,7 +237,9 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
         Type to sum in and to return.
     """
     array = array_of(input, "sum")
-    dims = wrap_dims(dim, array.ndim, "sum")
+    if dim is None and dtype is None and array.dtype.kind == "f":
+        return Sum.apply(input, None, keepdim, None)
+    dims = None if dim is None else wrap_dims(dim, array.ndim, "sum")
     return Sum.apply(input, dims, keepdim, _sum_dtype(array, dtype))
 
 
@@ -311,7 +331,7 @@ def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = Fa
     """Return the `p`-norm over `dim`, or over everything; "fro" is 2."""
     dims = wrap_dims(dim, _needs_floating(input, "norm").ndim, "norm")
     if isinstance(p, str) and p not in ("fro", "inf"):
-        raise ValueError(f"norm: p must be a number, 'fro' or 'inf', but got {p!r}")
+        raise OperationError(f"norm: p must be a number, 'fro' or 'inf', but got {p!r}")
     order = 2.0 if p == "fro" else float(p)
     return Norm.apply(input, order, dims, keepdim)
 

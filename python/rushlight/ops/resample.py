@@ -10,6 +10,7 @@ import numpy as np
 
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_index, quiet
 from rushlight.ops.checks import floating_of, number
 from rushlight.ops.shape import permute, reshape
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["channel_shuffle", "interpolate", "pixel_shuffle", "pixel_unshuffle"]
 
 # Number of dimensions that each mode takes.
-_MODES = {"nearest": (3, 4), "nearest-exact": (3, 4), "linear": (3,), "bilinear": (4,)}
+_MODES = {
+    "nearest": (3, 4), "nearest-exact": (3, 4), "linear": (3,), "bilinear": (4,), "bicubic": (4,),
+}  # fmt: skip
 
 
 class UpsampleNearest(Primitive):
@@ -56,6 +59,28 @@ class UpsampleLinear(Primitive):
                 below = _gathered(grad * (1 - weight), low, extent, axis)
                 below += _gathered(grad * weight, high, extent, axis)
                 grad = below
+        return grad, None
+
+
+class UpsampleCubic(Primitive):
+    def forward(self, a: Tensor, taps: tuple[tuple[tuple[Array, Array], ...], ...]) -> Array:
+        x = a._array
+        self._shape, self._taps = x.shape, taps
+        with quiet():
+            for axis, around in reversed(list(enumerate(taps, 2))):
+                parts = [x.take(at, axis) * _along(w, axis, x.ndim) for at, w in around]
+                x = np.add.reduce(parts)
+        return x
+
+    def backward(self, grad: Array) -> tuple[Array, None]:
+        with quiet():
+            for axis, around in enumerate(self._taps, 2):
+                extent = self._shape[axis]
+                parts = [
+                    _gathered(grad * _along(w, axis, grad.ndim), at, extent, axis)
+                    for at, w in around
+                ]
+                grad = np.add.reduce(parts)
         return grad, None
 
 
@@ -117,6 +142,36 @@ def _linear_taps(
     return low, np.clip(place - low, 0, 1).astype(dtype)
 
 
+_BEND = -0.75  # of the cubic at its outer samples; PyTorch's choice
+
+
+def _cubic_taps(
+    size: int, target: int, factor: float | None, corners: bool, dtype: np.dtype[Any]
+) -> tuple[tuple[Array, Array], ...]:
+    """Return the four sources of each element and their weights (Keys 1981)."""
+    kind, at = dtype.type, np.arange(target).astype(dtype)
+    if corners:
+        place = at * (kind(size - 1) / kind(target - 1) if target > 1 else kind(0))
+    else:
+        scale = kind(size) / kind(target) if factor is None else kind(1 / factor)
+        place = scale * (at + kind(0.5)) - kind(0.5)
+    low = np.floor(place)
+    share = place - low
+    first = low.astype(np.int64)
+
+    def near(d: Array) -> Array:
+        return ((_BEND + 2) * d - (_BEND + 3)) * d * d + 1
+
+    def far(d: Array) -> Array:
+        return ((_BEND * d - 5 * _BEND) * d + 8 * _BEND) * d - 4 * _BEND
+
+    weights = far(share + 1), near(share), near(1 - share), far(2 - share)
+    return tuple(
+        (np.clip(first + step, 0, size - 1), weight.astype(dtype))
+        for step, weight in enumerate(weights, -1)
+    )
+
+
 def interpolate(
     input: Tensor,
     size: int | Sequence[int] | None = None,
@@ -136,11 +191,11 @@ def interpolate(
         The spatial size of the result.
     scale_factor : float or sequence of float, optional
         Instead of `size`: what the size is multiplied by, and then rounded down.
-    mode : {"nearest", "nearest-exact", "linear", "bilinear"}
-        "linear" is for sequences, "bilinear" for images.
+    mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic"}
+        "linear" is for sequences, "bilinear" and "bicubic" for images.
     align_corners : bool, optional
-        For the linear modes: whether the outermost elements keep their places, rather than the
-        outer edges of the outermost elements (the default).
+        For the linear and cubic modes: whether the outermost elements keep their places, rather
+        than the outer edges of the outermost elements (the default).
     recompute_scale_factor : bool, optional
         Take the distance of source elements from the two sizes, not from `scale_factor`.
     antialias : bool
@@ -154,24 +209,29 @@ def interpolate(
     x = floating_of(input, "interpolate")
     if mode not in _MODES or x.ndim not in _MODES[mode]:
         takes = ", ".join(f"{name!r} ({'/'.join(map(str, of))}-d)" for name, of in _MODES.items())
-        raise ValueError(
+        raise OperationError(
             f"interpolate: mode must be one of {takes}, but got {mode!r} for a {x.ndim}-d input"
         )
-    linear = mode in ("linear", "bilinear")
-    if align_corners is not None and not linear:
-        raise ValueError(f"interpolate: mode {mode!r} takes no align_corners, got {align_corners}")
+    smooth = mode in ("linear", "bilinear", "bicubic")
+    if align_corners is not None and not smooth:
+        raise OperationError(
+            f"interpolate: mode {mode!r} takes no align_corners, got {align_corners}"
+        )
     if antialias:
-        raise ValueError("interpolate: antialias must be False, which is all that is supported")
+        raise OperationError("interpolate: antialias must be False, which is all that is supported")
     space = x.shape[2:]
     target, factors = _target(space, size, scale_factor, recompute_scale_factor)
     if min(space) < 1 or min(target) < 1:
-        raise ValueError(
+        raise OperationError(
             f"interpolate: sizes must be at least 1, but the input is {list(space)} and the "
             f"result {list(target)}"
         )
     along = list(zip(space, target, factors, strict=True))
-    if linear:
-        corners = bool(align_corners)
+    corners = bool(align_corners)
+    if mode == "bicubic":
+        around = tuple(_cubic_taps(*each, corners, x.dtype) for each in along)
+        return UpsampleCubic.apply(input, around)
+    if smooth:
         taps = tuple(_linear_taps(*each, corners, x.dtype) for each in along)
         return UpsampleLinear.apply(input, taps)
     shift = 0.5 if mode == "nearest-exact" else 0.0
@@ -185,14 +245,14 @@ def _target(
 ) -> tuple[list[int], list[float | None]]:
     """Return the size of the result, and the factors that source places are found with."""
     if (size is None) == (scale_factor is None):
-        raise ValueError(
+        raise OperationError(
             "interpolate: one of size and scale_factor must be given, but got "
             f"size={size} and scale_factor={scale_factor}"
         )
     nothing: list[float | None] = [None] * len(space)
     if scale_factor is None:
         if recompute:
-            raise ValueError("interpolate: recompute_scale_factor needs scale_factor, not size")
+            raise OperationError("interpolate: recompute_scale_factor needs scale_factor, not size")
         sizes = _per_dimension(size, len(space), "size")
         return [as_index(each, "interpolate", "size") for each in sizes], nothing
     factors: list[float | None] = []
@@ -202,7 +262,9 @@ def _target(
     ):
         factor = number(each, "interpolate", "scale_factor")
         if not 0 < factor < math.inf:
-            raise ValueError(f"interpolate: scale_factor must be positive, but got {scale_factor}")
+            raise OperationError(
+                f"interpolate: scale_factor must be positive, but got {scale_factor}"
+            )
         target.append(math.floor(extent * factor))
         factors.append(factor)
     return target, nothing if recompute else factors
@@ -212,7 +274,7 @@ def _per_dimension(value: Any, count: int, name: str) -> list[Any]:
     if not isinstance(value, (tuple, list)):
         return [value] * count
     if len(value) != count:
-        raise ValueError(
+        raise OperationError(
             f"interpolate: {name} must be one number or {count}, one per spatial dimension of "
             f"input, but got {value}"
         )
@@ -222,9 +284,11 @@ def _per_dimension(value: Any, count: int, name: str) -> list[Any]:
 def _shuffle_shape(input: Any, factor: object, operation: str, name: str) -> tuple[Array, int]:
     array, step = array_of(input, operation), as_index(factor, operation, name)
     if array.ndim < 3:
-        raise ValueError(f"{operation}: input must be [..., c, h, w], but is {list(array.shape)}")
+        raise OperationError(
+            f"{operation}: input must be [..., c, h, w], but is {list(array.shape)}"
+        )
     if step < 1:
-        raise ValueError(f"{operation}: {name} must be at least 1, but got {step}")
+        raise OperationError(f"{operation}: {name} must be at least 1, but got {step}")
     return array, step
 
 
@@ -256,7 +320,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     array, r = _shuffle_shape(input, upscale_factor, "pixel_shuffle", "upscale_factor")
     *lead, c, h, w = array.shape
     if c % (r * r):
-        raise ValueError(f"pixel_shuffle: {r} * {r} does not divide the {c} channels of input")
+        raise OperationError(f"pixel_shuffle: {r} * {r} does not divide the {c} channels of input")
     split = reshape(input, *lead, c // (r * r), r, r, h, w)
     front, n = range(len(lead)), len(lead)
     mixed = permute(split, *front, n, n + 3, n + 1, n + 4, n + 2)
@@ -286,7 +350,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     array, r = _shuffle_shape(input, downscale_factor, "pixel_unshuffle", "downscale_factor")
     *lead, c, h, w = array.shape
     if h % r or w % r:
-        raise ValueError(f"pixel_unshuffle: {r} does not divide the size {h} x {w} of input")
+        raise OperationError(f"pixel_unshuffle: {r} does not divide the size {h} x {w} of input")
     split = reshape(input, *lead, c, h // r, r, w // r, r)
     front, n = range(len(lead)), len(lead)
     mixed = permute(split, *front, n, n + 2, n + 4, n + 1, n + 3)
@@ -321,9 +385,9 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     shape = array_of(input, "channel_shuffle").shape
     count = as_index(groups, "channel_shuffle", "groups")
     if len(shape) < 3:
-        raise ValueError(f"channel_shuffle: input must be [n, c, ...], but is {list(shape)}")
+        raise OperationError(f"channel_shuffle: input must be [n, c, ...], but is {list(shape)}")
     if count < 1 or shape[1] % count:
-        raise ValueError(
+        raise OperationError(
             "channel_shuffle: groups must be at least 1 and divide the channels of input, but got "
             f"groups={count} and {shape[1]} channels"
         )

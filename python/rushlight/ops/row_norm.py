@@ -10,6 +10,7 @@ import numpy as np
 
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import as_index, as_shape, quiet
 from rushlight.ops.checks import check_shapes, floating_of, number, same_type
 from rushlight.ops.elementwise import clamp, div
@@ -145,7 +146,7 @@ def layer_norm(
     same_type("layer_norm", input=input, weight=weight, bias=bias)
     given, shape = input._array.shape, as_shape((normalized_shape,), "layer_norm")
     if not shape or given[len(given) - len(shape) :] != shape or len(shape) > len(given):
-        raise ValueError(
+        raise OperationError(
             f"layer_norm: input must end in normalized_shape {list(shape)}, of 1 dimension or "
             f"more, but has shape {list(given)}"
         )
@@ -192,9 +193,9 @@ def group_norm(
     same_type("group_norm", input=input, weight=weight, bias=bias)
     shape, groups = input._array.shape, as_index(num_groups, "group_norm", "num_groups")
     if len(shape) < 2:
-        raise ValueError(f"group_norm: input must be [n, c, ...], but has shape {list(shape)}")
+        raise OperationError(f"group_norm: input must be [n, c, ...], but has shape {list(shape)}")
     if groups < 1 or shape[1] % groups:
-        raise ValueError(
+        raise OperationError(
             f"group_norm: num_groups must divide the {shape[1]} channels of input, but is {groups}"
         )
     affine = {"weight": weight, "bias": bias}
@@ -202,7 +203,7 @@ def group_norm(
     n, c, inner = shape[0], shape[1], math.prod(shape[2:])
     width = c // groups * inner
     if n * width == 1:
-        raise ValueError(
+        raise OperationError(
             "group_norm: statistics need more than 1 value per group, but input has shape "
             f"{list(shape)} and num_groups is {groups}"
         )

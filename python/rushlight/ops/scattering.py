@@ -9,6 +9,7 @@ import numpy as np
 from rushlight.autograd.base import TensorBase
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import NUMBERS, Operand, Scalar, array_of, quiet, refuse, wrap_dim
 from rushlight.ops.elementwise import mul
 from rushlight.ops.indexing import check_range, index_array
@@ -91,7 +92,7 @@ def check_along(source: Array, picks: Array, axis: int, operation: str) -> None:
         if at != axis
     )
     if not fits:
-        raise ValueError(
+        raise OperationError(
             f"{operation}: index of shape {list(picks.shape)} does not fit input of shape "
             f"{list(source.shape)} outside dimension {axis}"
         )
@@ -121,7 +122,7 @@ def _checked_scatter(
     if isinstance(src, TensorBase):
         shape, dtype = src._array.shape, src._array.dtype
         if len(shape) != picks.ndim or any(np.greater(picks.shape, shape)):
-            raise ValueError(
+            raise OperationError(
                 f"{operation}: index of shape {list(picks.shape)} does not fit src of shape "
                 f"{list(shape)}"
             )
@@ -177,7 +178,7 @@ def _checked_rows(
     axis = wrap_dim(dim, target.ndim, operation)
     wanted = (*target.shape[:axis], picks.size, *target.shape[axis + 1 :])
     if picks.ndim != 1 or rows.shape != wanted:
-        raise ValueError(
+        raise OperationError(
             f"{operation}: index must be 1-d and source of shape {list(wanted)}, but their shapes "
             f"are {list(picks.shape)} and {list(rows.shape)}"
         )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.autograd.base import TensorBase
-from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import (
     array_of,
     as_index,
@@ -122,17 +123,19 @@ def _resolve(sizes: Sequence[Any], source: tuple[int, ...], operation: str) -> t
     shape, count, known = list(wanted), math.prod(source), 1
     for extent in shape:
         if extent < -1:
-            raise ValueError(f"{operation}: size {extent} is negative in shape {shape}")
+            raise OperationError(f"{operation}: size {extent} is negative in shape {shape}")
         known *= 1 if extent == -1 else extent
     if shape.count(-1) > 1:
-        raise ValueError(f"{operation}: only one size can be -1, but got shape {shape}")
+        raise OperationError(f"{operation}: only one size can be -1, but got shape {shape}")
     if -1 in shape:
         if known == 0:
-            raise ValueError(f"{operation}: -1 is ambiguous beside a size of 0 in shape {shape}")
+            raise OperationError(
+                f"{operation}: -1 is ambiguous beside a size of 0 in shape {shape}"
+            )
         shape[shape.index(-1)] = count // known
         known *= count // known
     if known != count:
-        raise ValueError(
+        raise OperationError(
             f"{operation}: shape {list(wanted)} does not fit a tensor of {count} elements "
             f"({list(source)})"
         )
@@ -171,7 +174,7 @@ def view(input: Tensor, *shape: Any) -> Tensor:
         try:
             probe.shape = target
         except AttributeError:
-            raise ValueError(
+            raise OperationError(
                 f"view: the memory of this tensor (shape {list(array.shape)}) cannot be viewed as "
                 f"{list(target)} without a copy; use reshape()"
             ) from None
@@ -195,7 +198,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     first = wrap_dim(start_dim, len(shape), "flatten")
     last = wrap_dim(end_dim, len(shape), "flatten")
     if first > last:
-        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+        raise OperationError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     if not shape:
         return reshape(input, 1)
     joined = math.prod(shape[first : last + 1])
@@ -246,7 +249,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     ndim = array_of(input, "permute").ndim
     order = tuple(wrap_dim(each, ndim, "permute") for each in as_shape(dims, "permute"))
     if sorted(order) != list(range(ndim)):
-        raise ValueError(
+        raise OperationError(
             f"permute: dims must name each of {ndim} dimensions once, got {list(order)}"
         )
     return Permute.apply(input, order)
@@ -283,7 +286,7 @@ def t(input: Tensor) -> Tensor:
     """
     ndim = array_of(input, "t").ndim
     if ndim > 2:
-        raise ValueError(f"t: input must have at most 2 dimensions, but has {ndim}")
+        raise OperationError(f"t: input must have at most 2 dimensions, but has {ndim}")
     return transpose(input, 0, 1) if ndim == 2 else input
 
 
@@ -306,7 +309,7 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
         have == want or have == 1 for have, want in zip(shape, target[lead:], strict=True)
     )
     if not fits or any(extent < 0 for extent in target):
-        raise ValueError(f"expand: shape {list(shape)} does not expand to {list(wanted)}")
+        raise OperationError(f"expand: shape {list(shape)} does not expand to {list(wanted)}")
     if math.prod(target) == math.prod(shape):
         # Nothing is repeated: a plain view, which can be written to.
         return Reshape.apply(input, target)
@@ -333,7 +336,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     """
     counts = as_shape(repeats, "repeat")
     if len(counts) < array_of(input, "repeat").ndim or any(each < 0 for each in counts):
-        raise ValueError(
+        raise OperationError(
             f"repeat: repeats must be {input.ndim} or more counts of 0 or more, got {list(counts)}"
         )
     shape = (1,) * (len(counts) - input._array.ndim) + input._array.shape
@@ -361,14 +364,16 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if dims is not None:
         axes = wrap_dims(as_shape((dims,), "roll"), array_of(input, "roll").ndim, "roll")
     if len(moves) != (1 if axes is None else len(axes)):
-        raise ValueError(f"roll: got {len(moves)} shifts for {len(axes or (0,))} dimensions")
+        raise OperationError(f"roll: got {len(moves)} shifts for {len(axes or (0,))} dimensions")
     return Roll.apply(input, moves, axes)
 
 
 def _tensors(tensors: Sequence[Tensor], operation: str) -> list[Tensor]:
     found = list(tensors)
     if not found:
-        raise ValueError(f"{operation}: expected at least one tensor, but the sequence is empty")
+        raise OperationError(
+            f"{operation}: expected at least one tensor, but the sequence is empty"
+        )
     for each in found:
         if not isinstance(each, TensorBase):
             refuse(each, operation, "tensors", "a sequence of Tensors")
@@ -398,7 +403,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :]
             or len(shape) != len(first)
         ):
-            raise ValueError(
+            raise OperationError(
                 f"cat: tensor {number} has shape {list(shape)}, which must be that of the first, "
                 f"{list(first)}, except in dimension {axis}"
             )
@@ -419,7 +424,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     found = _tensors(tensors, "stack")
     shapes = {each._array.shape for each in found}
     if len(shapes) > 1:
-        raise ValueError(
+        raise OperationError(
             f"stack: shapes must be equal, but got {[list(each._array.shape) for each in found]}"
         )
     axis = wrap_dim(dim, found[0]._array.ndim + 1, "stack")
@@ -433,7 +438,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     begin = as_index(start, "narrow", "start")
     begin += shape[axis] if begin < 0 else 0
     if length < 0 or begin < 0 or begin + length > shape[axis]:
-        raise ValueError(
+        raise OperationError(
             f"narrow: start {start} and length {length} are out of range for size {shape[axis]}"
         )
     return input[(slice(None),) * axis + (slice(begin, begin + length),)]
@@ -466,11 +471,11 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
     if isinstance(split_size, (list, tuple)):
         sizes = as_shape((split_size,), "split")
         if sum(sizes) != extent or any(size < 0 for size in sizes):
-            raise ValueError(f"split: sizes {list(sizes)} do not add up to {extent}")
+            raise OperationError(f"split: sizes {list(sizes)} do not add up to {extent}")
     else:
         size = as_index(split_size, "split", "split_size")
         if size <= 0:
-            raise ValueError(f"split: split_size must be positive, but got {size}")
+            raise OperationError(f"split: split_size must be positive, but got {size}")
         sizes = tuple(min(size, extent - at) for at in range(0, max(extent, 1), size))
     starts = [sum(sizes[:number]) for number in range(len(sizes))]
     return tuple(narrow(input, axis, at, n) for at, n in zip(starts, sizes, strict=True))
@@ -480,7 +485,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Return at most `chunks` views of equal size along `dim`; the last may be smaller."""
     shape = array_of(input, "chunk").shape
     if as_index(chunks, "chunk", "chunks") <= 0:
-        raise ValueError(f"chunk: chunks must be positive, but got {chunks}")
+        raise OperationError(f"chunk: chunks must be positive, but got {chunks}")
     extent = shape[wrap_dim(dim, len(shape), "chunk")]
     return split(input, max(1, -(-extent // chunks)), dim)
 

@@ -2,71 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rushlight import _core
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops import special
 from rushlight.ops.checks import number
-from rushlight.ops.pointwise import Pointwise, applied
+from rushlight.ops.pointwise import Native, Pointwise, applied
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = ["elu", "elu_", "gelu", "logsigmoid", "silu", "softplus", "softsign"]
 
-_SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
-_CUBIC = 0.044715
+
+class Elu(Native):
+    kernel, gradient_kernel = _core.elu, _core.elu_backward
 
 
-class Elu(Pointwise):
-    @staticmethod
-    def value(x: Array, alpha: float) -> Array:
-        return special.select(x > 0, x, alpha * np.expm1(x))
-
-    @staticmethod
-    def gradient(grad: Array, at: Array, alpha: float) -> Array:
-        return special.select(at <= 0, grad * (alpha * np.exp(at)), grad)
+class Gelu(Native):
+    kernel, gradient_kernel = _core.gelu, _core.gelu_backward
 
 
-class Gelu(Pointwise):
-    @staticmethod
-    def value(x: Array) -> Array:
-        return x * special.normal_cdf(x)
+class TanhGelu(Native):
+    kernel, gradient_kernel = _core.gelu_tanh, _core.gelu_tanh_backward
 
-    @staticmethod
-    def gradient(grad: Array, at: Array) -> Array:
-        return grad * (special.normal_cdf(at) + at * special.normal_pdf(at))
-
-
-class TanhGelu(Pointwise):
     @classmethod
     def name(cls) -> str:
         return "GeluBackward0"
 
-    @staticmethod
-    def value(x: Array) -> Array:
-        return 0.5 * x * (1 + np.tanh(_SQRT_2_OVER_PI * (x + _CUBIC * (x * x * x))))
 
-    @staticmethod
-    def gradient(grad: Array, at: Array) -> Array:
-        square = at * at
-        bend = np.tanh(_SQRT_2_OVER_PI * at * (1 + _CUBIC * square))
-        slope = _SQRT_2_OVER_PI * (1 + 3 * _CUBIC * square)
-        return grad * (0.5 * (1 + bend) + 0.5 * at * (1 - bend * bend) * slope)
-
-
-class Silu(Pointwise):
-    @staticmethod
-    def value(x: Array) -> Array:
-        return x * special.logistic(x)
-
-    @staticmethod
-    def gradient(grad: Array, at: Array) -> Array:
-        share = special.logistic(at)
-        return grad * share * (1 + at * (1 - share))
+class Silu(Native):
+    kernel, gradient_kernel = _core.silu, _core.silu_backward
 
 
 class Softplus(Pointwise):
@@ -150,7 +120,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
     """
     if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', but got {approximate!r}")
+        raise OperationError(f"gelu: approximate must be 'none' or 'tanh', but got {approximate!r}")
     return applied(Gelu if approximate == "none" else TanhGelu, "gelu", input, False)
 
 
@@ -196,7 +166,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     """
     sharpness = number(beta, "softplus", "beta")
     if sharpness == 0:
-        raise ValueError("softplus: beta must not be 0")
+        raise OperationError("softplus: beta must not be 0")
     limit = number(threshold, "softplus", "threshold")
     return applied(Softplus, "softplus", input, False, sharpness, limit)
 

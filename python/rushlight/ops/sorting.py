@@ -9,6 +9,7 @@ import numpy as np
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import Dims, array_of, reduced_shape, wrap_dim, wrap_dims
 from rushlight.ops.elementwise import maximum, minimum
 
@@ -82,7 +83,9 @@ class TakeAlong(Primitive):
 
 def _nonempty(array: Array, dims: tuple[int, ...], operation: str) -> None:
     if any(array.shape[axis] == 0 for axis in dims) or (not dims and array.size == 0):
-        raise ValueError(f"{operation}: no elements to choose from in shape {list(array.shape)}")
+        raise OperationError(
+            f"{operation}: no elements to choose from in shape {list(array.shape)}"
+        )
 
 
 def _along(input: Tensor, dim: int, keepdim: bool, name: str) -> tuple[Tensor, Tensor]:
@@ -205,7 +208,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     axis = wrap_dim(dim, array.ndim, "topk")
     extent = array.shape[axis] if array.ndim else 1
     if not 0 <= k <= extent:
-        raise ValueError(f"topk: k must be in [0, {extent}], but got {k}")
+        raise OperationError(f"topk: k must be in [0, {extent}], but got {k}")
     values, indices = sort(input, dim, largest)
     key = (slice(None),) * axis + (slice(0, k),)
     return topk_result(values[key], indices[key]) if array.ndim else topk_result(values, indices)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from rushlight.autograd.broadcast import sum_to
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
+from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, floating, quiet
 from rushlight.ops.unary import Floating
 
@@ -150,7 +151,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
     try:
         np.broadcast_shapes(y.shape, x.shape)
     except ValueError:
-        raise ValueError(
+        raise OperationError(
             f"atan2: shapes {list(y.shape)} and {list(x.shape)} do not broadcast"
         ) from None
     return Atan2.apply(input, other)

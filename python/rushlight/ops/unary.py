@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rushlight import _core
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops import special
 from rushlight.ops._common import array_of, floating, quiet
 
 if TYPE_CHECKING:
@@ -34,15 +35,31 @@ class Floating(Primitive):
         return floating(x)
 
 
-class Exp(Floating):
+class _Native(Floating):
+    """A function on a kernel, whose gradient is taken at the result."""
+
     saves_output = True
+    warns = False
+    kernel: Callable[..., Any]
+    gradient_kernel: Callable[..., Any]
 
     def forward(self, a: Tensor) -> Array:
-        with quiet():
-            return np.exp(self.source(a), out=self.out)
+        return self.kernel(self.source(a), self.out)
 
     def backward(self, grad: Array) -> Array:
-        return grad * self.saved[0]
+        return self.gradient_kernel(self.saved[0], grad)
+
+
+class Exp(_Native):
+    kernel, gradient_kernel = _core.exp, _core.exp_backward
+
+
+class Sigmoid(_Native):
+    kernel, gradient_kernel = _core.sigmoid, _core.sigmoid_backward
+
+
+class Tanh(_Native):
+    kernel, gradient_kernel = _core.tanh, _core.tanh_backward
 
 
 class Log(Floating):
@@ -136,28 +153,6 @@ class Cos(Floating):
     def backward(self, grad: Array) -> Array:
         with quiet():
             return -grad * np.sin(self.saved[0])
-
-
-class Tanh(Floating):
-    saves_output = True
-
-    def forward(self, a: Tensor) -> Array:
-        return np.tanh(self.source(a), out=self.out)
-
-    def backward(self, grad: Array) -> Array:
-        (y,) = self.saved
-        return grad * (1 - y * y)
-
-
-class Sigmoid(Floating):
-    saves_output = True
-
-    def forward(self, a: Tensor) -> Array:
-        return special.logistic(self.source(a))
-
-    def backward(self, grad: Array) -> Array:
-        (y,) = self.saved
-        return grad * y * (1 - y)
 
 
 class Neg(Primitive):

@@ -7,6 +7,7 @@ from rushlight.nn.functional.activation import log_softmax, relu, softmax
 from rushlight.nn.functional.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
     cross_entropy,
     kl_div,
     l1_loss,
@@ -83,6 +84,7 @@ __all__ = [
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
     "dropout",

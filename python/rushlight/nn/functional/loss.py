@@ -11,6 +11,7 @@ from rushlight.tensor import Tensor
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
     "cross_entropy",
     "kl_div",
     "l1_loss",
@@ -80,9 +81,11 @@ def mse_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    weight: Tensor | None = None,
 ) -> Tensor:
-    """Return the squared differences, reduced."""
-    return ops.mse_loss(input, target, reduction_name(size_average, reduce, reduction, "mse_loss"))
+    """Return the squared differences, weighted and reduced; see :func:`rushlight.ops.mse_loss`."""
+    name = reduction_name(size_average, reduce, reduction, "mse_loss")
+    return ops.mse_loss(input, target, name, weight)
 
 
 def l1_loss(
@@ -91,9 +94,11 @@ def l1_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    weight: Tensor | None = None,
 ) -> Tensor:
-    """Return the absolute differences, reduced."""
-    return ops.l1_loss(input, target, reduction_name(size_average, reduce, reduction, "l1_loss"))
+    """Return the absolute differences, weighted and reduced; see :func:`rushlight.ops.mse_loss`."""
+    name = reduction_name(size_average, reduce, reduction, "l1_loss")
+    return ops.l1_loss(input, target, name, weight)
 
 
 def smooth_l1_loss(
@@ -161,6 +166,20 @@ def margin_ranking_loss(
     """Return ``max(0, -target * (input1 - input2) + margin)``, reduced."""
     name = reduction_name(size_average, reduce, reduction, "margin_ranking_loss")
     return ops.margin_ranking_loss(input1, input2, target, margin, name)
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return what cosines are off; see :func:`rushlight.ops.cosine_embedding_loss`."""
+    name = reduction_name(size_average, reduce, reduction, "cosine_embedding_loss")
+    return ops.cosine_embedding_loss(input1, input2, target, margin, name)
 
 
 def triplet_margin_loss(
