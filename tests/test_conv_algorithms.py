@@ -62,6 +62,24 @@ SHAPES = {
     "5x5": Shape((1, 16, 9, 10), (16, 5, 5), padding=(2, 2)),
     "1x1": Shape((3, 16, 5, 5), (17, 1, 1), padding=(0, 0)),
     "one input channel": Shape((2, 1, 9, 10), (17, 3, 3)),
+    "first layer": Shape((1, 3, 40, 37), (21, 7, 7), stride=(2, 2), padding=(3, 3)),
+    "large stride": Shape((1, 3, 47, 40), (9, 11, 11), stride=(4, 4), padding=(2, 2)),
+    "stride over kernel": Shape((2, 5, 19, 23), (7, 2, 2), (3, 4), (0, 1)),
+    "stride and dilation": Shape((1, 5, 21, 27), (11, 3, 4), (2, 3), (2, 5), (2, 2)),
+    "pointwise stride": Shape((1, 70, 15, 15), (50, 1, 1), (2, 2), (0, 0)),
+    "many channels, stride": Shape((1, 130, 14, 14), (140, 3, 3), (2, 2)),
+    "many rows": Shape((1, 20, 70, 33), (20, 5, 5), padding=(2, 2)),
+    "many groups": Shape((2, 32, 11, 13), (24, 3, 3), groups=8),
+    "groups, stride": Shape((1, 36, 15, 9), (36, 3, 3), (2, 2), groups=4),
+    "odd channels": Shape((2, 30, 9, 8), (17, 1, 1), padding=(0, 0)),
+    "padding over 7x7": Shape((1, 4, 3, 2), (5, 3, 3), (2, 2), (7, 9)),
+    "depthwise 5x5": Shape((2, 5, 15, 9), (5, 5, 5), padding=(2, 2), groups=5),
+    "depthwise 5x5 stride": Shape((2, 5, 15, 33), (5, 5, 5), (2, 2), (2, 2), groups=5),
+    "depthwise 7x7": Shape((1, 5, 40, 17), (10, 7, 7), padding=(3, 3), groups=5),
+    "depthwise 7x7 stride": Shape((1, 3, 40, 70), (3, 7, 7), (2, 2), (3, 3), groups=3),
+    "depthwise no padding": Shape((2, 3, 8, 19), (3, 3, 3), padding=(0, 0), groups=3),
+    "depthwise wide padding": Shape((2, 3, 2, 3), (3, 3, 3), (2, 2), (9, 12), groups=3),
+    "depthwise long rows": Shape((1, 2, 40, 700), (2, 3, 3), groups=2),
     "empty batch": Shape((0, 16, 9, 10), (16, 3, 3)),
 }
 
@@ -151,7 +169,9 @@ def test_a_shape_that_the_algorithm_does_not_accept() -> None:
 
 
 def test_unknown_algorithm_lists_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match="gemm, depthwise, winograd2, winograd4, got 'fft'"):
+    with pytest.raises(
+        ValueError, match="gemm, direct, depthwise, winograd2, winograd4, got 'fft'"
+    ):
         _core.set_conv_algorithm("fft")
 
 

@@ -20,9 +20,8 @@ struct Algorithm {
 };
 
 constexpr Algorithm all_algorithms[] = {
-    {"gemm", ConvAlgorithm::gemm},
-    {"depthwise", ConvAlgorithm::depthwise},
-    {"winograd2", ConvAlgorithm::winograd2},
+    {"gemm", ConvAlgorithm::gemm},           {"direct", ConvAlgorithm::direct},
+    {"depthwise", ConvAlgorithm::depthwise}, {"winograd2", ConvAlgorithm::winograd2},
     {"winograd4", ConvAlgorithm::winograd4},
 };
 

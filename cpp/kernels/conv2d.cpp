@@ -3,6 +3,8 @@
 #include "kernels/conv2d_backward.h"
 #include "kernels/conv2d_sizes.h"
 #include "kernels/depthwise.h"
+#include "kernels/depthwise_rows.h"
+#include "kernels/direct.h"
 #include "kernels/family.h"
 #include "kernels/gemm.h"
 #include "kernels/im2col.h"
@@ -57,6 +59,9 @@ PreparedWeight conv2d_prepared(const Conv2dShape& s) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
   const auto layout = static_cast<int64_t>(algorithm);
   if (algorithm == ConvAlgorithm::depthwise) return {0, layout};
+  if (algorithm == ConvAlgorithm::direct) {
+    return {direct_weights<T>(s) * int64_t{sizeof(T)}, layout};
+  }
   const Sizes z(s);
   int64_t size = packed_a_size(z.oc, z.taps);
   if (const int tile = winograd_tile(algorithm)) {
@@ -76,6 +81,7 @@ void conv2d_prepare(const Run& run, const Conv2dShape& s, const T* weight, T* to
     }
     return;
   }
+  if (algorithm == ConvAlgorithm::direct) return direct_prepare(run, s, weight, to);
   const PointwiseForward<T> operands{{s, Sizes(s), nullptr, weight, {}, nullptr}};
   pack_operands<T>(run, forward_gemm(s), operands, to, nullptr);
 }
@@ -83,7 +89,11 @@ void conv2d_prepare(const Run& run, const Conv2dShape& s, const T* weight, T* to
 template <class T>
 int64_t conv2d_forward_workspace(const Conv2dShape& s, bool is_prepared, int slots) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
-  if (algorithm == ConvAlgorithm::depthwise) return depthwise_workspace<T>(s, slots);
+  if (algorithm == ConvAlgorithm::depthwise) {
+    return depthwise_rows_accepts(s) ? depthwise_rows_workspace<T>(s, slots)
+                                     : depthwise_workspace<T>(s, slots);
+  }
+  if (algorithm == ConvAlgorithm::direct) return direct_workspace<T>(s, is_prepared, slots);
   if (const int tile = winograd_tile(algorithm)) {
     return winograd_workspace(winograd_problem<T>(s, Direction::forward), tile, is_prepared, slots);
   }
@@ -95,7 +105,11 @@ void conv2d_forward(const Run& run, const Conv2dShape& s, const T* src, const T*
                     const T* prepared, const Epilogue<T>& epilogue, T* dst) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
   if (algorithm == ConvAlgorithm::depthwise) {
-    return depthwise_forward(run, s, src, weight, epilogue, dst);
+    return depthwise_rows_accepts(s) ? depthwise_rows(run, s, src, weight, epilogue, dst)
+                                     : depthwise_forward(run, s, src, weight, epilogue, dst);
+  }
+  if (algorithm == ConvAlgorithm::direct) {
+    return direct_forward(run, s, src, weight, prepared, epilogue, dst);
   }
   if (const int tile = winograd_tile(algorithm)) {
     return winograd_groups(run, s, Direction::forward, tile, src, weight, prepared, epilogue, dst);

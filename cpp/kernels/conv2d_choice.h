@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/conv2d.h"
+#include "kernels/direct.h"
 #include "kernels/gemm.h"
 #include "kernels/integers.h"
 #include "kernels/winograd.h"
@@ -24,6 +25,8 @@ inline bool spans_little(const Conv2dShape& s) {
 
 inline bool accepts(const Conv2dShape& s, ConvAlgorithm algorithm, Direction direction) {
   switch (algorithm) {
+    case ConvAlgorithm::direct:
+      return direction == Direction::forward && direct_accepts(s);
     case ConvAlgorithm::depthwise:
       return s.ic == s.groups && spans_little(s);
     case ConvAlgorithm::winograd2:
@@ -66,11 +69,12 @@ RUSHLIGHT_INLINE int winograd_tile(ConvAlgorithm algorithm) {
 
 // About the cycles of the matrix product on one core, in the units of winograd_cost.
 template <class T>
-double gemm_cost(const WinogradProblem<T>& p) {
+double gemm_cost(const WinogradProblem<T>& p, int64_t kernel) {
   const double pixels = static_cast<double>(p.n * p.oh * p.ow);
   const double vectors = static_cast<double>(ceil_div(p.n * p.oh * p.ow, Native<T>::lanes));
-  const double taps = static_cast<double>(9 * p.ic), oc = static_cast<double>(p.oc);
-  constexpr double per_weight = 2, per_pixel = 1.5;  // packing
+  const double taps = static_cast<double>(kernel * p.ic), oc = static_cast<double>(p.oc);
+  // Packing; columns that are not the image itself cost more.
+  const double per_weight = 2, per_pixel = kernel == 1 ? 0.2 : 1.5;
   return taps * static_cast<double>(round_up(p.oc, tile_rows)) * vectors * kCyclesPerFma +
          taps * (oc * per_weight + pixels * per_pixel);
 }
@@ -86,16 +90,25 @@ ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
       accepts(s, ConvAlgorithm::depthwise, direction)) {
     return ConvAlgorithm::depthwise;
   }
-  const int64_t fewest = smaller(s.ic, s.oc) / s.groups;
-  if (!s.may_use_winograd || fewest < few_channels || s.n * s.oh * s.ow == 0 ||
-      !accepts(s, ConvAlgorithm::winograd4, direction)) {
-    return ConvAlgorithm::gemm;
-  }
+  if (s.n * s.oc * s.oh * s.ow == 0) return ConvAlgorithm::gemm;
   const WinogradProblem<T> problem = winograd_problem<T>(s, direction);
-  const double product = gemm_cost(problem);
-  const double tile2 = winograd_cost(problem, 2), tile4 = winograd_cost(problem, 4);
-  if (product <= tile2 && product <= tile4) return ConvAlgorithm::gemm;
-  return tile2 < tile4 ? ConvAlgorithm::winograd2 : ConvAlgorithm::winograd4;
+  ConvAlgorithm best = ConvAlgorithm::gemm;
+  double least = gemm_cost(problem, s.kh * s.kw);
+  const auto consider = [&](ConvAlgorithm algorithm, double cost) {
+    if (cost >= least) return;
+    best = algorithm;
+    least = cost;
+  };
+  if (accepts(s, ConvAlgorithm::direct, direction)) {
+    consider(ConvAlgorithm::direct, direct_cost<T>(s) / static_cast<double>(s.groups));
+  }
+  const int64_t fewest = smaller(s.ic, s.oc) / s.groups;
+  if (s.may_use_winograd && fewest >= few_channels &&
+      accepts(s, ConvAlgorithm::winograd4, direction)) {
+    consider(ConvAlgorithm::winograd2, winograd_cost(problem, 2));
+    consider(ConvAlgorithm::winograd4, winograd_cost(problem, 4));
+  }
+  return best;
 }
 
 }  // namespace rushlight::RUSHLIGHT_ISA
