@@ -26,16 +26,18 @@ namespace rushlight::RUSHLIGHT_ISA {
 
 template <class Body>
 inline void parallel(const Run& run, int64_t chunks, const Body& body) {
+  ParallelBody call = [](void* context, int64_t chunk, int slot) {
+    (*static_cast<const Body*>(context))(chunk, slot);
+  };
+  // One compiled copy of the body for one thread and for many: inlined here, the compiler might fuse
+  // other multiplications and additions than in the copy for threads, and round differently.
+  asm("" : "+r"(call));
+  void* context = const_cast<Body*>(&body);
   if (run.slots == 1 || chunks == 1) {
-    for (int64_t i = 0; i < chunks; ++i) body(i, 0);
+    for (int64_t i = 0; i < chunks; ++i) call(context, i, 0);
     return;
   }
-  parallel_for(
-      chunks, run.slots,
-      [](void* context, int64_t chunk, int slot) {
-        (*static_cast<const Body*>(context))(chunk, slot);
-      },
-      const_cast<Body*>(&body));
+  parallel_for(chunks, run.slots, call, context);
 }
 
 // Splits n elements into runs of a fixed size and calls body(begin, end) for each.
