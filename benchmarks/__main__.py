@@ -10,9 +10,12 @@ QUESTIONS = (
     "layers",
     "mnist",
     "models",
+    "gemm",
+    "bandwidth",
     "overhead",
     "startup",
     "loading",
+    "threads",
     "training",
 )
 

@@ -22,6 +22,9 @@ ADAPTERS = {
     "onnxruntime": ("onnxruntime", "onnx_runtime"),
     "openvino": ("openvino", "open_vino"),
     "ncnn": ("ncnn", "ncnn_extractor"),
+    # Yardsticks, which come with Rushlight and need no adapter.
+    "peak": ("rushlight", ""),
+    "limit": ("rushlight", ""),
 }
 ALL = ("rushlight", "torch", "torch_cl", "onnxruntime", "openvino", "ncnn")
 

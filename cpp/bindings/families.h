@@ -15,6 +15,7 @@ void bind_matmul(pybind11::module_& m);
 void bind_optim(pybind11::module_& m);
 void bind_pointwise(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);
+void bind_probe(pybind11::module_& m);
 void bind_relu(pybind11::module_& m);
 void bind_weight_cache(pybind11::module_& m);
 void bind_summation(pybind11::module_& m);

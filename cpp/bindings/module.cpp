@@ -26,6 +26,7 @@ PYBIND11_MODULE(_core, m) {
   bindings::bind_optim(m);
   bindings::bind_pointwise(m);
   bindings::bind_pooling(m);
+  bindings::bind_probe(m);
   bindings::bind_relu(m);
   bindings::bind_summation(m);
 }

@@ -29,8 +29,8 @@ inline void parallel(const Run& run, int64_t chunks, const Body& body) {
   ParallelBody call = [](void* context, int64_t chunk, int slot) {
     (*static_cast<const Body*>(context))(chunk, slot);
   };
-  // One compiled copy of the body for one thread and for many: inlined here, the compiler might fuse
-  // other multiplications and additions than in the copy for threads, and round differently.
+  // One compiled copy of the body for one thread and for many: inlined here, the compiler might
+  // fuse other multiplications and additions than in the copy for threads, and round differently.
   asm("" : "+r"(call));
   void* context = const_cast<Body*>(&body);
   if (run.slots == 1 || chunks == 1) {

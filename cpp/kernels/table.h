@@ -13,6 +13,7 @@
 #include "kernels/optim.h"
 #include "kernels/pointwise.h"
 #include "kernels/pooling.h"
+#include "kernels/probe.h"
 #include "kernels/relu.h"
 #include "kernels/summation.h"
 
@@ -28,6 +29,7 @@
   X(OptimKernels, optim)            \
   X(PointwiseKernels, pointwise)    \
   X(PoolingKernels, pooling)        \
+  X(ProbeKernels, probe)            \
   X(ReluKernels, relu)              \
   X(SummationKernels, summation)
 
