@@ -89,8 +89,9 @@ int64_t conv2d_backward_src_workspace(const Conv2dShape& s, int slots) {
   if (z.ic == 0) return 0;
   const SrcPlan plan(s);
   const int64_t weights = s.groups * plan.blocks * plan.packed;
-  return aligned_bytes(weights * int64_t{sizeof(T)}) +
-         slots * (packed_b_size() + plan.rows * kMaxBlockN) * int64_t{sizeof(T)};
+  const int64_t local = packed_b_size() + plan.rows * kMaxBlockN + 2 * red_zone<T>;
+  return aligned_bytes((weights + red_zone<T>)*int64_t{sizeof(T)}) +
+         slots * local * int64_t{sizeof(T)};
 }
 
 template <class T>
@@ -113,9 +114,10 @@ void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, 
   if (z.ic == 0) return;
   const SrcPlan plan(s);
   const int64_t weights = s.groups * plan.blocks * plan.packed;
-  T* packed = static_cast<T*>(run.workspace);
+  T* packed = guarded(static_cast<T*>(run.workspace), weights);
   T* local = reinterpret_cast<T*>(static_cast<char*>(run.workspace) +
-                                  aligned_bytes(weights * int64_t{sizeof(T)}));
+                                  aligned_bytes((weights + red_zone<T>)*int64_t{sizeof(T)}));
+  const int64_t local_size = packed_b_size() + plan.rows * kMaxBlockN + 2 * red_zone<T>;
   pack_transposed_weight(run, s, plan, weight, packed);
   parallel(run, s.n * s.groups * plan.blocks, [&](int64_t task, int slot) {
     const int64_t block = task % (s.groups * plan.blocks);
@@ -124,8 +126,8 @@ void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, 
     const int64_t channels = smaller(plan.channels, z.ic - c0);
     const int64_t m = channels * s.kh * s.kw;
     if (channels <= 0) return;
-    T* panels = local + slot * (packed_b_size() + plan.rows * kMaxBlockN);
-    T* columns = panels + packed_b_size();
+    T* panels = guarded(local + slot * local_size, packed_b_size());
+    T* columns = guarded(panels + packed_b_size() + red_zone<T>, plan.rows * kMaxBlockN);
     T* to = diff_src + (image * s.ic + group * z.ic + c0) * z.src_plane;
     const T* from = diff_dst + (image * s.groups + group) * z.oc * z.dst_plane;
     const MatrixPacker<T> b{from, 1, z.dst_plane};

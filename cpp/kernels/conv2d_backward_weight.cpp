@@ -89,7 +89,7 @@ struct WeightPlan {
 
 template <class T>
 int64_t weight_slot_size(const Conv2dShape& s) {
-  return round_up(Sizes(s).oc, tile_rows) * kMaxBlockK + packed_b_size();
+  return round_up(Sizes(s).oc, tile_rows) * kMaxBlockK + packed_b_size() + 2 * red_zone<T>;
 }
 
 // One task: the pixel blocks of one part, for one group and one block of taps.
@@ -98,8 +98,9 @@ void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part,
                      int64_t n0, const T* src, const T* diff_dst, T* local, T* sums) {
   const Sizes z(s);
   const int64_t n = smaller(plan.n_step, z.taps - n0);
-  T* a_panels = local;
-  T* b_panels = local + round_up(z.oc, tile_rows) * kMaxBlockK;
+  const int64_t a_size = round_up(z.oc, tile_rows) * kMaxBlockK;
+  T* a_panels = guarded(local, a_size);
+  T* b_panels = guarded(local + a_size + red_zone<T>, packed_b_size());
   const int64_t end = smaller(s.n * plan.p_blocks, (part + 1) * plan.per_part);
   Output<T> out{sums + group * z.oc * z.taps + n0, z.taps, false, {}};
   for (int64_t block = part * plan.per_part; block < end; ++block) {
@@ -131,7 +132,7 @@ int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
   }
   const Sizes z(s);
   const WeightPlan plan(s);
-  const int64_t partial = plan.parts > 1 ? plan.parts * s.oc * z.taps : 0;
+  const int64_t partial = plan.parts > 1 ? plan.parts * s.oc * z.taps + red_zone<T> : 0;
   return aligned_bytes(partial * int64_t{sizeof(T)}) +
          slots * weight_slot_size<T>(s) * int64_t{sizeof(T)};
 }
@@ -148,8 +149,10 @@ void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, 
   if (z.oc == 0 || z.taps == 0) return;
   const WeightPlan plan(s);
   const int64_t size = s.oc * z.taps;
+  const int64_t partials = plan.parts > 1 ? plan.parts * size + red_zone<T> : 0;
+  const int64_t partial_bytes = partials * int64_t{sizeof(T)};
   T* partial = static_cast<T*>(run.workspace);
-  const int64_t partial_bytes = plan.parts > 1 ? plan.parts * size * int64_t{sizeof(T)} : 0;
+  if (plan.parts > 1) guarded(partial, plan.parts * size);
   T* local = reinterpret_cast<T*>(static_cast<char*>(run.workspace) + aligned_bytes(partial_bytes));
   parallel(run, plan.parts * s.groups * plan.n_blocks, [&](int64_t task, int slot) {
     const int64_t n0 = task % plan.n_blocks * plan.n_step;

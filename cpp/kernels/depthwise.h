@@ -14,6 +14,7 @@
 #include "kernels/integers.h"
 #include "kernels/packers.h"
 #include "kernels/parallel.h"
+#include "kernels/red_zone.h"
 #include "simd/vec.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
@@ -156,7 +157,7 @@ void depthwise_forward(const Run& run, const Conv2dShape& s, const T* src, const
   const int64_t multiplier = s.oc / s.groups;
   const PaddedBand band = source_band<T>(s);
   parallel(run, s.n * s.oc, [&](int64_t plane, int slot) {
-    T* padded = static_cast<T*>(run.workspace) + slot * band.size();
+    T* padded = slot_region(static_cast<T*>(run.workspace), band.size(), slot);
     const int64_t image = plane / s.oc, o = plane % s.oc;
     const T* from = src + (image * s.ic + o / multiplier) * s.ih * s.iw;
     for (int64_t oy = 0; oy < s.oh; oy += band.outputs) {
@@ -178,7 +179,7 @@ void depthwise_forward(const Run& run, const Conv2dShape& s, const T* src, const
 // Bytes.
 template <class T>
 int64_t depthwise_workspace(const Conv2dShape& s, int slots) {
-  return slots * source_band<T>(s).size() * int64_t{sizeof(T)};
+  return slots * (source_band<T>(s).size() + red_zone<T>)*int64_t{sizeof(T)};
 }
 
 }  // namespace rushlight::RUSHLIGHT_ISA

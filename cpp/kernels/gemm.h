@@ -11,6 +11,7 @@
 #include "kernels/integers.h"
 #include "kernels/packers.h"
 #include "kernels/parallel.h"
+#include "kernels/red_zone.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 
@@ -153,8 +154,8 @@ struct GemmPlan {
     shares_b = split.m_blocks > 1 || has_b;
     packs_b = shares_b && !has_b;
     constexpr int64_t line = 64 / int64_t{sizeof(T)};
-    shared_b = packs_a ? round_up(s.a_count * a_size, line) : 0;
-    local_b = shared_b + (packs_b ? round_up(s.batch * b_size, line) : 0);
+    shared_b = packs_a ? round_up(s.a_count * a_size, line) + red_zone<T> : 0;
+    local_b = shared_b + (packs_b ? round_up(s.batch * b_size, line) + red_zone<T> : 0);
   }
 };
 
@@ -162,7 +163,7 @@ template <class T>
 int64_t gemm_workspace(const GemmShape& s, int slots, bool has_a = false, bool has_b = false) {
   if (s.batch == 0 || s.m == 0 || s.n == 0) return 0;
   const GemmPlan<T> plan(s, has_a, has_b);
-  const int64_t local = plan.shares_b ? 0 : slots * packed_b_size();
+  const int64_t local = plan.shares_b ? 0 : slots * (packed_b_size() + red_zone<T>);
   return (plan.local_b + local) * int64_t{sizeof(T)};
 }
 
@@ -226,8 +227,8 @@ void gemm(const Run& run, const GemmShape& s, const Operands& operands, Packed<T
   const GemmPlan<T> plan(s, packed.a != nullptr, packed.b != nullptr);
   const GemmSplit<T>& split = plan.split;
   T* workspace = static_cast<T*>(run.workspace);
-  T* own_a = plan.packs_a ? workspace : nullptr;
-  T* own_b = plan.packs_b ? workspace + plan.shared_b : nullptr;
+  T* own_a = plan.packs_a ? guarded(workspace, s.a_count * plan.a_size) : nullptr;
+  T* own_b = plan.packs_b ? guarded(workspace + plan.shared_b, s.batch * plan.b_size) : nullptr;
   if (own_a != nullptr || own_b != nullptr) pack_operands(run, s, operands, own_a, own_b);
   const T* all_a = plan.packs_a ? own_a : packed.a;
   const T* all_b = plan.packs_b ? own_b : packed.b;
@@ -243,7 +244,7 @@ void gemm(const Run& run, const GemmShape& s, const Operands& operands, Packed<T
       if (plan.shares_b) {
         return all_b + batch * plan.b_size + k0 * round_up(s.n, tile_cols<T>) + n0 * kc;
       }
-      T* local = workspace + plan.local_b + slot * packed_b_size();
+      T* local = slot_region(workspace + plan.local_b, packed_b_size(), slot);
       pack_b(operands.b(batch), n0, n, k0, kc, local);
       return local;
     });

@@ -212,8 +212,8 @@ struct Winograd {
 
   void compute(const Run& run) const {
     const bool is_prepared = p.prepared != nullptr;
-    T* shared = static_cast<T*>(run.workspace);
-    T* local = shared + round_up(plan.shared(is_prepared), plan.line);
+    T* shared = guarded(static_cast<T*>(run.workspace), plan.shared(is_prepared));
+    T* locals = shared + round_up(plan.shared(is_prepared), plan.line) + red_zone<T>;
     const int64_t local_size = round_up(plan.local(is_prepared), plan.line);
     if (plan.few) {
       parallel(run, plan.panels * plan.k_blocks, [&](int64_t task, int) {
@@ -221,14 +221,14 @@ struct Winograd {
                          shared + task * plan.source_block());
       });
       parallel(run, plan.row_panels, [&](int64_t row_panel, int slot) {
-        multiply_row_panel(row_panel, shared, local + slot * local_size);
+        multiply_row_panel(row_panel, shared, slot_region(locals, local_size, slot));
       });
       return;
     }
     if (!is_prepared) transform_weights(run, shared);
     const T* weights = is_prepared ? p.prepared : shared;
     parallel(run, plan.panels, [&](int64_t panel, int slot) {
-      multiply_panel(panel, weights, local + slot * local_size);
+      multiply_panel(panel, weights, slot_region(locals, local_size, slot));
     });
   }
 };
@@ -244,8 +244,8 @@ template <class T>
 int64_t winograd_workspace(const WinogradProblem<T>& p, int tile, bool is_prepared, int slots) {
   return with_transform<T>(tile, [&](auto f) {
     const Plan<decltype(f), T> plan(p);
-    return (round_up(plan.shared(is_prepared), plan.line) +
-            slots * round_up(plan.local(is_prepared), plan.line)) *
+    return (round_up(plan.shared(is_prepared), plan.line) + red_zone<T> +
+            slots * (round_up(plan.local(is_prepared), plan.line) + red_zone<T>)) *
            int64_t{sizeof(T)};
   });
 }

@@ -13,6 +13,17 @@
 #include "runtime/environment.h"
 #include "runtime/limits.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define RUSHLIGHT_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RUSHLIGHT_SANITIZED 1
+#endif
+#endif
+#ifdef RUSHLIGHT_SANITIZED
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace rushlight::runtime {
 namespace {
 
@@ -42,6 +53,36 @@ int class_of(int64_t bytes) {
   return (shift - kMinShift) * kSteps + step + 1;
 }
 
+// Under the address sanitizer blocks are never reused, are as long as was asked for to the byte,
+// and lie between margins that nothing may touch, wider than a row of most images.
+#ifdef RUSHLIGHT_SANITIZED
+constexpr bool kSanitized = true;
+constexpr size_t kMargin = 4096;
+#else
+constexpr bool kSanitized = false;
+constexpr size_t kMargin = 0;
+#endif
+
+void close_margins([[maybe_unused]] const Header* header, [[maybe_unused]] size_t bytes) {
+#ifdef RUSHLIGHT_SANITIZED
+  const char* block = reinterpret_cast<const char*>(header + 1);
+  __asan_poison_memory_region(block - sizeof(Header) - kMargin, kMargin + sizeof(Header));
+  __asan_poison_memory_region(block + bytes, kMargin);
+#endif
+}
+
+Header* header_of(void* block) {
+  Header* header = static_cast<Header*>(block) - 1;
+#ifdef RUSHLIGHT_SANITIZED
+  __asan_unpoison_memory_region(header, sizeof(Header));
+#endif
+  return header;
+}
+
+void free_to_system(Header* header) {
+  std::free(reinterpret_cast<char*>(header) - kMargin);
+}
+
 class BufferPool {
  public:
   void* allocate(int64_t bytes) noexcept {
@@ -61,7 +102,7 @@ class BufferPool {
   }
 
   void release(void* block) noexcept {
-    Header* header = static_cast<Header*>(block) - 1;
+    Header* header = header_of(block);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       stats_.in_use -= header->bytes;
@@ -72,7 +113,7 @@ class BufferPool {
         return;
       }
     }
-    std::free(header);
+    free_to_system(header);
   }
 
   void empty() noexcept {
@@ -83,7 +124,7 @@ class BufferPool {
         header = std::exchange(list, nullptr);
         for (Header* h = header; h != nullptr; h = h->next) stats_.cached -= h->bytes;
       }
-      while (header != nullptr) std::free(std::exchange(header, header->next));
+      while (header != nullptr) free_to_system(std::exchange(header, header->next));
     }
   }
 
@@ -92,7 +133,7 @@ class BufferPool {
     return stats_;
   }
 
-  void set_limit(int64_t bytes) { stats_.limit = bytes; }
+  void set_limit(int64_t bytes) { stats_.limit = kSanitized ? 0 : bytes; }
 
   std::mutex& mutex() { return mutex_; }
 
@@ -101,13 +142,14 @@ class BufferPool {
     // Without a cache a class has no use, and exact sizes let memory checkers see every overrun.
     const int64_t bytes =
         stats_.limit == 0 ? std::max<int64_t>(wanted, 1) : class_bytes(size_class);
-    const size_t total = sizeof(Header) + static_cast<size_t>(bytes);
+    const size_t total = sizeof(Header) + static_cast<size_t>(bytes) + 2 * kMargin;
     void* memory = nullptr;
     if (posix_memalign(&memory, kAlignment, total) != 0) {
       empty();
       if (posix_memalign(&memory, kAlignment, total) != 0) return nullptr;
     }
-    auto* header = new (memory) Header{nullptr, bytes, size_class};
+    auto* header = new (static_cast<char*>(memory) + kMargin) Header{nullptr, bytes, size_class};
+    close_margins(header, static_cast<size_t>(bytes));
     const std::lock_guard<std::mutex> lock(mutex_);
     stats_.in_use += bytes;
     ++stats_.misses;
