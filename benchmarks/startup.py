@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.turns import installed
+from benchmarks.peers import installed
 
 LIBRARIES = ("numpy", "rushlight", "torch", "onnxruntime", "openvino", "ncnn")
 
