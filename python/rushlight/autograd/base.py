@@ -36,14 +36,21 @@ class Storage:
     prepared: Any = None
 
 
-class TensorBase:
+class _ArrayHolder:
+    """The one field that every tensor sets, outside the dict: most results need no dict at all."""
+
+    __slots__ = ("_array",)
+
+    _array: Array
+
+
+class TensorBase(_ArrayHolder):
     """An array with autograd's fields; :class:`rushlight.Tensor` adds the operators.
 
     The fields are class attributes until they differ from their defaults, which keeps the
     creation of a tensor, done once per operation, at a single attribute.
     """
 
-    _array: Array
     _requires_grad = False
     _grad: Tensor | None = None
     _node: Node | None = None

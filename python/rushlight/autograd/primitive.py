@@ -37,15 +37,16 @@ class Primitive(Node):
     backward: Callable[..., Any]
 
     @classmethod
-    def apply(cls, *args: Any) -> Tensor:
-        """Run the operation on `args` and record it where one of them requires a gradient."""
+    def apply(cls, first: Any, /, *others: Any) -> Tensor:
+        """Run the operation on its arguments and record it where one requires a gradient."""
+        # One argument is passed by name throughout: unpacking a tuple takes as long as a kernel.
         node = cls()
         if not recording.enabled and not node.is_view:
-            return wrap(node.forward(*args))
-        tracked = recording.enabled and node.track(args)
-        result = wrap(node.forward(*args))
-        if node.is_view and np.may_share_memory(result._array, args[0]._array):
-            result._become_view_of(args[0])
+            return wrap(node.forward(first, *others) if others else node.forward(first))
+        tracked = recording.enabled and node.track((first, *others))
+        result = wrap(node.forward(first, *others) if others else node.forward(first))
+        if node.is_view and np.may_share_memory(result._array, first._array):
+            result._become_view_of(first)
         if tracked:
             node.attach(result)
             if node.saves_output:
