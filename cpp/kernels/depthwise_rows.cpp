@@ -42,45 +42,73 @@ struct DepthwiseRows {
   const T* src_end;  // of the whole tensor
   T* padded;
 
-  // One row of the image into its padded row, or its two phases.
-  RUSHLIGHT_INLINE void fill_row(const T* from, T* to) const {
-    const bool whole = from + round_up(s.iw, STRIDE * V::lanes) <= src_end;
-    T copy[STRIDE * V::lanes];
-    for (int64_t x = 0; x < s.iw; x += STRIDE * V::lanes) {
-      const T* at = from + x;
-      if (!whole && s.iw - x < STRIDE * V::lanes) {
-        copy_run(copy, at, s.iw - x);
-        at = copy;
+  // What filling a row asks of the sizes, held by value: as far as the compiler knows, a vector
+  // that is stored might change what stands behind a reference.
+  struct Filling {
+    int64_t width, row, phase;
+    int64_t before[STRIDE];  // zeros before the image, by phase
+    int64_t end[STRIDE];     // where the zeros behind it begin
+    int64_t needed;          // elements that results read
+    int64_t first, second;   // where the first two elements of the image go
+
+    Filling(const Conv2dShape& s, const RowsPlan& plan)
+        : width(s.iw), row(plan.row), phase(plan.phase()), needed(s.ow + (K - 1) / STRIDE) {
+      for (int64_t i = 0; i < STRIDE; ++i) {
+        before[i] = (s.padding_w - i + STRIDE - 1) / STRIDE;
+        end[i] = (s.iw + s.padding_w - i + STRIDE - 1) / STRIDE;
       }
-      if constexpr (STRIDE == 1) {
-        V::load(at).store(to + s.padding_w + x);
-      } else {
-        const V a = V::load(at), b = V::load(at + V::lanes);
-        const int64_t even = x + s.padding_w, odd = even + 1;
-        even_lanes(a, b).store(to + even % 2 * plan.phase() + even / 2);
-        odd_lanes(a, b).store(to + odd % 2 * plan.phase() + odd / 2);
-      }
+      first = s.padding_w % STRIDE * phase + s.padding_w / STRIDE;
+      second = (s.padding_w + 1) % STRIDE * phase + (s.padding_w + 1) / STRIDE;
     }
-    // Padding: before the row, and as far behind it as a result may need.
-    for (int phase = 0; phase < STRIDE; ++phase, to += plan.phase()) {
-      zero_run(to, (s.padding_w - phase + STRIDE - 1) / STRIDE);
-      int64_t x = (s.iw + s.padding_w - phase + STRIDE - 1) / STRIDE;
-      for (; x < s.ow + (K - 1) / STRIDE; x += V::lanes) V::zero().store(to + x);
+  };
+
+  // STRIDE vectors of a row of the image: as they lie, or its even and its odd elements.
+  static RUSHLIGHT_INLINE void fill_vectors(const Filling& f, const T* from, T* to) {
+    const V a = V::load(from);
+    if constexpr (STRIDE == 1) {
+      a.store(to + f.first);
+    } else {
+      const V b = V::load(from + V::lanes);
+      even_lanes(a, b).store(to + f.first);
+      odd_lanes(a, b).store(to + f.second);
     }
   }
 
-  void fill(const T* plane, int64_t y0) const {
-    T* to = padded;
-    for (int64_t i = 0; i < plan.height; ++i, to += plan.row) {
-      const int64_t y = y0 + i;
-      if (y >= 0 && y < s.ih) {
-        fill_row(plane + y * s.iw, to);
+  static RUSHLIGHT_INLINE void zero_vectors(T* to, int64_t from, int64_t end) {
+    for (int64_t x = from; x < end; x += V::lanes) V::zero().store(to + x);
+  }
+
+  // One row of the image into its padded row, or its two phases. What the vectors of zeros before
+  // it cover too much is overwritten at once.
+  static RUSHLIGHT_INLINE void fill_row(const Filling& f, const T* from, const T* src_end, T* to) {
+    constexpr int64_t step = STRIDE * V::lanes;
+#pragma GCC unroll 2
+    for (int i = 0; i < STRIDE; ++i) zero_vectors(to + i * f.phase, 0, f.before[i]);
+    int64_t x = 0;
+    for (; x + step <= f.width; x += step) fill_vectors(f, from + x, to + x / STRIDE);
+    if (x < f.width) {
+      if (from + x + step <= src_end) {
+        fill_vectors(f, from + x, to + x / STRIDE);
       } else {
-        for (int phase = 0; phase < STRIDE; ++phase) {
-          for (int64_t x = 0; x < plan.row; x += V::lanes) {
-            V::zero().store(to + phase * plan.phase() + x);
-          }
-        }
+        T copy[2 * Native<T>::lanes] = {};
+        copy_run(copy, from + x, f.width - x);
+        fill_vectors(f, copy, to + x / STRIDE);
+      }
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < STRIDE; ++i) zero_vectors(to + i * f.phase, f.end[i], f.needed);
+  }
+
+  __attribute__((noinline)) void fill(const T* plane, int64_t y0) const {
+    const Filling f(s, plan);
+    const int64_t height = plan.height, ih = s.ih;
+    const T* const end = src_end;
+    T* to = padded;
+    for (int64_t y = y0; y < y0 + height; ++y, to += f.row) {
+      if (y >= 0 && y < ih) {
+        fill_row(f, plane + y * f.width, end, to);
+      } else {
+        for (int i = 0; i < STRIDE; ++i) zero_vectors(to + i * f.phase, 0, f.row);
       }
     }
   }
@@ -114,36 +142,37 @@ struct DepthwiseRows {
 #pragma GCC unroll 49
     for (int t = 0; t < K * K; ++t) w[t] = V::broadcast(weight[t] * scale);
     const V start = V::broadcast(shift);
-    const int64_t count = smaller(V::lanes, s.ow - x);
+    const int64_t ow = s.ow, row = plan.row, phase = plan.phase();
+    const int64_t count = smaller(V::lanes, ow - x);
     const T* from = padded + x;
     if constexpr (STRIDE == 1) {
       V acc[K];
 #pragma GCC unroll 7
       for (int i = 0; i < K; ++i) acc[i] = start;
-      for (int64_t y = 1 - K; y < rows; ++y, from += plan.row) {
+      for (int64_t y = 1 - K; y < rows; ++y, from += row) {
 #pragma GCC unroll 7
         for (int kx = 0; kx < K; ++kx) {
           const V value = V::load(from + kx);
 #pragma GCC unroll 7
           for (int i = 0; i < K; ++i) acc[i] = fma(w[(K - 1 - i) * K + kx], value, acc[i]);
         }
-        if (y >= 0) writer.store(acc[0], y * s.ow + x, count);
+        if (y >= 0) writer.store(acc[0], y * ow + x, count);
 #pragma GCC unroll 7
         for (int i = 0; i + 1 < K; ++i) acc[i] = acc[i + 1];
         acc[K - 1] = start;
       }
     } else {
-      for (int64_t y = 0; y < rows; ++y, from += STRIDE * plan.row) {
+      for (int64_t y = 0; y < rows; ++y, from += STRIDE * row) {
         V acc[2] = {start, V::zero()};
 #pragma GCC unroll 7
         for (int ky = 0; ky < K; ++ky) {
 #pragma GCC unroll 7
           for (int kx = 0; kx < K; ++kx) {
-            const V value = V::load(from + kx % 2 * plan.phase() + ky * plan.row + kx / 2);
+            const V value = V::load(from + kx % 2 * phase + ky * row + kx / 2);
             acc[(ky * K + kx) % 2] = fma(w[ky * K + kx], value, acc[(ky * K + kx) % 2]);
           }
         }
-        writer.store(acc[0] + acc[1], y * s.ow + x, count);
+        writer.store(acc[0] + acc[1], y * ow + x, count);
       }
     }
   }
