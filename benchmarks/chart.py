@@ -52,7 +52,6 @@ def draw(results: list[Result], path: Path) -> None:
         panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
         panel.tick_params(axis="x", labeltop=True)
     machine = describe(results[0].libraries)
-    figure.suptitle(results[0].question.about, fontsize=13, fontweight="bold")
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())  # type: ignore[attr-defined]
     figure.supxlabel(
         f"time / Rushlight's time (right of 1: slower than Rushlight)\n{machine['processor']},"
@@ -60,7 +59,16 @@ def draw(results: list[Result], path: Path) -> None:
         fontsize=9,
     )
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    # The title is the legend's: two of the figure's own would lie over each other.
+    legend = figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=min(len(labels), 3 * len(results)),
+        frameon=False,
+        title=results[0].question.about,
+    )
+    legend.get_title().set(fontsize=13, fontweight="bold")
     figure.savefig(path, dpi=130)
 
 
