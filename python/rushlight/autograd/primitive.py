@@ -39,7 +39,7 @@ class Primitive(Node):
     @classmethod
     def apply(cls, first: Any, /, *others: Any) -> Tensor:
         """Run the operation on its arguments and record it where one requires a gradient."""
-        # One argument is passed by name throughout: unpacking a tuple takes as long as a kernel.
+        # A single argument travels without a tuple: unpacking one takes as long as a tiny kernel.
         node = cls()
         if not recording.enabled and not node.is_view:
             return wrap(node.forward(first, *others) if others else node.forward(first))
