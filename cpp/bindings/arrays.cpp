@@ -8,10 +8,6 @@
 namespace rushlight::bindings {
 namespace {
 
-PyObject* as_object(py::detail::PyArray_Proxy* proxy) {
-  return reinterpret_cast<PyObject*>(proxy);
-}
-
 std::string type_text(py::handle object) {
   return Py_TYPE(object.ptr())->tp_name;
 }
@@ -102,6 +98,12 @@ PyObject* descriptor(DType dtype) {
       Numpy::get().PyArray_DescrFromType_(Numpy::NPY_BOOL_),
   };
   return cached[static_cast<int>(dtype)];
+}
+
+std::string shape_text(std::span<const int64_t> sizes) {
+  std::string text = "(";
+  for (const int64_t each : sizes) text += (text.size() > 1 ? ", " : "") + std::to_string(each);
+  return text + (sizes.size() == 1 ? ",)" : ")");
 }
 
 int64_t checked_mul(const char* op, int64_t a, int64_t b) {
@@ -202,7 +204,7 @@ int64_t Array::size() const {
 }
 
 std::string Array::shape_text() const {
-  return py::str(py::handle(as_object(proxy_)).attr("shape"));
+  return bindings::shape_text(sizes());
 }
 
 Result::Result(const char* op, DType dtype, const int64_t* dims, int ndim) {

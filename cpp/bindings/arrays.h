@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,6 +40,9 @@ PyObject* operation_error();
 const char* dtype_name(DType dtype);
 int64_t item_size(DType dtype);
 PyObject* descriptor(DType dtype);  // borrowed
+
+// As Python prints a tuple.
+std::string shape_text(std::span<const int64_t> sizes);
 
 // 64-bit arithmetic that raises ValueError, naming the operation, where the result does not fit.
 int64_t checked_mul(const char* op, int64_t a, int64_t b);
@@ -75,6 +79,9 @@ class Array {
   int64_t dim(int axis) const { return static_cast<int64_t>(proxy_->dimensions[axis]); }
   int64_t stride(int axis) const;  // in elements
   int64_t size() const;
+  std::span<const int64_t> sizes() const {
+    return {reinterpret_cast<const int64_t*>(proxy_->dimensions), static_cast<size_t>(proxy_->nd)};
+  }
   Dims dims() const { return Dims(proxy_->dimensions, proxy_->dimensions + proxy_->nd); }
   std::string shape_text() const;
   const char* name() const { return name_; }
@@ -140,8 +147,8 @@ void take_interpreter_back(PyThreadState* state) noexcept;
 class KernelScope {
  public:
   explicit KernelScope(int64_t work)
-      : run_{work < kThreadedWork ? 1 : runtime::num_threads(), nullptr},
-        thread_state_(work < kThreadedWork ? nullptr : PyEval_SaveThread()) {}
+      : run_{work < runtime::kThreadedWork ? 1 : runtime::num_threads(), nullptr},
+        thread_state_(work < runtime::kThreadedWork ? nullptr : PyEval_SaveThread()) {}
   ~KernelScope() {
     if (thread_state_ != nullptr) take_interpreter_back(thread_state_);
     if (run_.workspace != nullptr) runtime::pool_free(run_.workspace);
@@ -155,8 +162,6 @@ class KernelScope {
   const Run& with_workspace(const char* op, int64_t bytes);
 
  private:
-  static constexpr int64_t kThreadedWork = 65536;
-
   Run run_;
   PyThreadState* thread_state_;
   runtime::FlushDenormals flush_;

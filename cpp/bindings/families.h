@@ -13,6 +13,7 @@ void bind_linear(pybind11::module_& m);
 void bind_loss(pybind11::module_& m);
 void bind_matmul(pybind11::module_& m);
 void bind_optim(pybind11::module_& m);
+void bind_plan(pybind11::module_& m);
 void bind_pointwise(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);
 void bind_probe(pybind11::module_& m);

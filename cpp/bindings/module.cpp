@@ -24,6 +24,7 @@ PYBIND11_MODULE(_core, m) {
   bindings::bind_loss(m);
   bindings::bind_matmul(m);
   bindings::bind_optim(m);
+  bindings::bind_plan(m);
   bindings::bind_pointwise(m);
   bindings::bind_pooling(m);
   bindings::bind_probe(m);

@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "kernels/affine.h"
 #include "kernels/arithmetic.h"
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
@@ -19,6 +20,7 @@
 
 // One line per family of operations: the struct of function pointers and its name in the table.
 #define RUSHLIGHT_FAMILIES(X)       \
+  X(AffineKernels, affine)          \
   X(ArithmeticKernels, arithmetic)  \
   X(BatchNormKernels, batch_norm)   \
   X(Conv2dKernels, conv2d)          \

@@ -1,7 +1,12 @@
 // Threads for the kernels. parallel_for itself is declared in kernels/parallel.h.
 #pragma once
 
+#include <cstdint>
+
 namespace rushlight::runtime {
+
+// Below this much work (multiply-adds, or twice the elements) a kernel stays on one thread.
+constexpr int64_t kThreadedWork = 65536;
 
 constexpr int kMaxThreads = 1024;
 

@@ -31,11 +31,11 @@ State& state() {
 
 }  // namespace
 
-std::shared_ptr<WeightBlock> WeightBlock::make(int64_t bytes) {
+std::shared_ptr<WeightBlock> WeightBlock::make(int64_t bytes, Limit limit) {
   {
     const std::lock_guard<std::mutex> lock(state().mutex);
     WeightCacheStats& stats = state().stats;
-    if (bytes > stats.limit - stats.bytes) return nullptr;
+    if (limit == Limit::obeyed && bytes > stats.limit - stats.bytes) return nullptr;
     stats.bytes += bytes;
     ++stats.blocks;
   }

@@ -14,8 +14,11 @@ namespace rushlight::runtime {
 // Memory of its own rather than the pool's: it is kept for long, and its size is exact.
 class WeightBlock {
  public:
+  // Whether the limit may refuse a block: not one that there is no other form of the weight beside.
+  enum class Limit { obeyed, ignored };
+
   // Counts towards the limit. Null if the limit or the system refuses.
-  static std::shared_ptr<WeightBlock> make(int64_t bytes);
+  static std::shared_ptr<WeightBlock> make(int64_t bytes, Limit limit = Limit::obeyed);
   ~WeightBlock();
   WeightBlock(const WeightBlock&) = delete;
   WeightBlock& operator=(const WeightBlock&) = delete;
