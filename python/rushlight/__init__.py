@@ -1,8 +1,7 @@
 """Rushlight: a small CPU engine with the module system of ``torch.nn``."""
 
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # "as" marks what this package exports, for type checkers.
 from rushlight import accelerator as accelerator
@@ -47,12 +46,16 @@ from rushlight.tensor import Tensor as Tensor
 
 if TYPE_CHECKING:
     from rushlight import models as models
+    from rushlight.compiler import CompileError as CompileError
+    from rushlight.compiler import compile as compile
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import :mod:`rushlight.models` when it is first asked for: most programs never do."""
+def __getattr__(name: str) -> Any:
+    """Import what most programs never ask for when it is first asked for."""
     if name == "models":
         return import_module("rushlight.models")
+    if name in ("CompileError", "compile"):
+        return getattr(import_module("rushlight.compiler"), name)
     raise AttributeError(f"module 'rushlight' has no attribute {name!r}")
 
 

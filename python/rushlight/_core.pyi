@@ -289,3 +289,114 @@ def adadelta_step(
     weight_decay: float,
     maximize: bool,
 ) -> None: ...
+
+# plans: a place is (kind, index, byte offset) in the arena (1), an input (2) or an output (3), or
+# an array that is kept; steps and sizes are in elements
+_Place: TypeAlias = tuple[int, int, int] | _Array
+_Epilogue: TypeAlias = tuple[
+    _Array | None, _Array | None, _Place | None, tuple[float, float] | None
+]
+_DType: TypeAlias = numpy.dtype[Any]
+
+class PlanWeights:
+    """The weights of a compiled net as kernels read them, shared by its plans."""
+
+    def __init__(self) -> None: ...
+    @property
+    def bytes(self) -> int: ...
+
+class Plan:
+    """A list of steps that one call runs on an arena of its own."""
+
+    def __init__(
+        self,
+        arena_bytes: int,
+        inputs: Sequence[tuple[Sequence[int], _DType]],
+        outputs: Sequence[tuple[Sequence[int], _DType]],
+    ) -> None: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def conv2d(
+        self,
+        dst: _Place,
+        src: _Place,
+        src_shape: Sequence[int],
+        weight: _Array,
+        stride: _Pair,
+        padding: _Pair,
+        dilation: _Pair,
+        groups: int,
+        epilogue: _Epilogue,
+        weights: PlanWeights,
+        name: str,
+    ) -> None: ...
+    def linear(
+        self,
+        dst: _Place,
+        src: _Place,
+        rows: int,
+        weight: _Array,
+        epilogue: _Epilogue,
+        weights: PlanWeights,
+        name: str,
+    ) -> None: ...
+    def affine(
+        self,
+        dst: _Place,
+        src: _Place,
+        shape: Sequence[int],
+        dtype: _DType,
+        epilogue: _Epilogue,
+    ) -> None: ...
+    def pointwise(
+        self, name: str, dst: _Place, src: _Place, count: int, dtype: _DType, a: float, b: float
+    ) -> None: ...
+    def binary(
+        self,
+        name: str,
+        dst: _Place,
+        a: _Place,
+        b: _Place,
+        sizes: Sequence[int],
+        a_steps: Sequence[int],
+        b_steps: Sequence[int],
+        dtype: _DType,
+    ) -> None: ...
+    def pool(
+        self,
+        kind: str,
+        dst: _Place,
+        src: _Place,
+        src_shape: Sequence[int],
+        dst_plane: Sequence[int],
+        windows: Sequence[int],
+        count_include_pad: bool,
+        divisor: int,
+        dtype: _DType,
+    ) -> None: ...
+    def log_softmax(
+        self, dst: _Place, src: _Place, shape: Sequence[int], dtype: _DType
+    ) -> None: ...
+    def matmul(
+        self, dst: _Place, a: _Place, b: _Place, sizes: Sequence[int], dtype: _DType
+    ) -> None: ...
+    def copy(
+        self,
+        dst: _Place,
+        src: _Place,
+        sizes: Sequence[int],
+        src_steps: Sequence[int],
+        dst_steps: Sequence[int],
+        dtype: _DType,
+    ) -> None: ...
+    def fill(self, dst: _Place, count: int, value: float, dtype: _DType) -> None: ...
+    def run(
+        self,
+        inputs: Sequence[_Array],
+        out: Sequence[_Array] | None = None,
+        times: list[float] | None = None,
+    ) -> list[_Array]: ...

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 from rushlight import dtypes, formatting, ops
 from rushlight.autograd import engine
 from rushlight.autograd.base import TensorBase, set_tensor_type
+from rushlight.autograd.tape import inspect
 from rushlight.dtypes import Array, Size, device
 from rushlight.ops import compare
 from rushlight.ops._common import wrap_dim
@@ -155,6 +156,7 @@ class Tensor(TensorMethods, TensorBase):
                 "numpy: the tensor requires a gradient, which the array would lose; use "
                 "detach().numpy()"
             )
+        inspect("numpy", self)
         # From now on the memory can change without a bump of the version.
         self._storage.exported = True
         # An array of its own: its shape may be assigned without changing the tensor's.
@@ -179,10 +181,12 @@ class Tensor(TensorMethods, TensorBase):
             raise RuntimeError(
                 f"item: needs a tensor of one element, but this one has shape {list(self.shape)}"
             )
+        inspect("item", self)
         return self._array.item()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers, or one number."""
+        inspect("tolist", self)
         return self._array.tolist()
 
     def __bool__(self) -> _bool:
@@ -191,6 +195,7 @@ class Tensor(TensorMethods, TensorBase):
                 "bool: the truth of a tensor with other than one element is ambiguous (shape "
                 f"{list(self.shape)}); use any() or all()"
             )
+        inspect("bool", self)
         return bool(self._array.item())
 
     def __int__(self) -> _int:
@@ -205,6 +210,7 @@ class Tensor(TensorMethods, TensorBase):
                 f"only an integer tensor of one element is an index, not {self.dtype} of shape "
                 f"{list(self.shape)}"
             )
+        inspect("index", self)
         return int(self._array.item())
 
     def __len__(self) -> _int:
@@ -218,6 +224,7 @@ class Tensor(TensorMethods, TensorBase):
         return iter(ops.unbind(self))
 
     def __contains__(self, value: Any) -> _bool:
+        inspect("in", self)
         return bool(compare.eq(self, value)._array.any())
 
     def __repr__(self) -> str:

@@ -69,8 +69,8 @@ class _Walk:
         """Visit nodes from the youngest to the oldest until no gradient is under way."""
         heap, pending, own, target = self._heap, self._pending, self._own, self._target
         silence: np.errstate | None = None
-        recording = mode.enabled
-        mode.enabled = False
+        recording, tape = mode.enabled, mode.tape
+        mode.set_enabled(False)
         try:
             while heap:
                 node = heappop(heap)[1]
@@ -85,7 +85,7 @@ class _Walk:
                     # Gradients overflow in silence, as everything else does.
                     silence = np.errstate(all="ignore")
                     silence.__enter__()
-                results = node.run(grads)
+                results = node.run(grads) if tape is None else tape.call(node.run, node, (grads,))
                 for edge, value in zip(node.edges, results):  # noqa: B905  # the keyword takes time
                     if edge is None or value is None:
                         continue
@@ -99,7 +99,7 @@ class _Walk:
                 if leaf._hooks:
                     self._run_hooks(leaf, leaf._hooks)
         finally:
-            mode.enabled = recording
+            mode.set_enabled(recording)
             if silence is not None:
                 silence.__exit__(None, None, None)
 

@@ -118,6 +118,8 @@ class Function(Node):
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run ``forward`` on `args` and record the operation where a gradient is required."""
+        if grad_mode.state.tape is not None:
+            return grad_mode.state.tape.call(cls.apply, cls, args)
         node = cls()
         tracked = grad_mode.state.enabled and node.track(args)
         node.needs_input_grad = tuple([edge_of(arg) is not None for arg in args])

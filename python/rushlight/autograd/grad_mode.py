@@ -6,7 +6,10 @@ import functools
 import threading
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from rushlight.autograd.tape import Tape
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
@@ -17,9 +20,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Mode(threading.local):
-    """The switch of each thread; recording is on where nobody turned it off."""
+    """The switch of each thread; recording is on where nobody turned it off.
+
+    `tape` follows the operations themselves, for the compiler and the profiler; see tape.py.
+    `direct` says that nothing at all is recorded: the one thing that an operation asks first.
+    """
 
     enabled = True
+    tape: Tape | None = None
+    direct = False
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Record for ``backward``, or do not."""
+        self.enabled = enabled
+        self.direct = not enabled and self.tape is None
+
+    def set_tape(self, tape: Tape | None) -> None:
+        """Let `tape` follow what runs, or nothing."""
+        self.tape = tape
+        self.direct = tape is None and not self.enabled
 
 
 state = _Mode()
@@ -42,7 +61,7 @@ class _GradMode:
 
     def __enter__(self) -> None:
         self._previous.append(state.enabled)
-        state.enabled = self._mode
+        state.set_enabled(self._mode)
 
     def __exit__(
         self,
@@ -50,7 +69,7 @@ class _GradMode:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        state.enabled = self._previous.pop()
+        state.set_enabled(self._previous.pop())
 
     def __call__(self, function: F) -> F:
         mode = self._mode
@@ -128,16 +147,16 @@ class set_grad_enabled(_GradMode):
     def __init__(self, mode: bool) -> None:
         super().__init__(bool(mode))
         self._before = state.enabled
-        state.enabled = self._mode
+        state.set_enabled(self._mode)
 
     def __enter__(self) -> None:
         self._previous.append(self._before)
-        state.enabled = self._mode
+        state.set_enabled(self._mode)
 
     def __call__(self, function: F) -> F:
         """Return `function` with its calls under this mode."""
         # As a decorator the mode belongs to the function's calls, not to the line that decorates.
-        state.enabled = self._before
+        state.set_enabled(self._before)
         return super().__call__(function)
 
 

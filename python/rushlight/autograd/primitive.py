@@ -41,8 +41,10 @@ class Primitive(Node):
         """Run the operation on its arguments and record it where one requires a gradient."""
         # A single argument travels without a tuple: unpacking one takes as long as a tiny kernel.
         node = cls()
-        if not recording.enabled and not node.is_view:
+        if recording.direct and not node.is_view:
             return wrap(node.forward(first, *others) if others else node.forward(first))
+        if recording.tape is not None:
+            return recording.tape.call(cls.apply, cls, (first, *others))
         tracked = recording.enabled and node.track((first, *others))
         result = wrap(node.forward(first, *others) if others else node.forward(first))
         if node.is_view and np.may_share_memory(result._array, first._array):
@@ -56,6 +58,8 @@ class Primitive(Node):
     @classmethod
     def apply_many(cls, *args: Any) -> tuple[Tensor, ...]:
         """As :meth:`apply`, for an operation whose forward returns a tuple."""
+        if recording.tape is not None:
+            return recording.tape.call(cls.apply_many, cls, args)
         node = cls()
         tracked = recording.enabled and node.track(args)
         results = tuple([wrap(each) for each in node.forward(*args)])
@@ -67,6 +71,8 @@ class Primitive(Node):
     @classmethod
     def apply_(cls, target: TensorBase, *args: Any) -> Tensor:
         """Run the operation and put its result in the place of `target`, its first argument."""
+        if recording.tape is not None:
+            return recording.tape.call(cls.apply_, cls, (target, *args))
         operation = f"{cls.__name__.lower()}_"
         check_writable(target, operation)
         node = cls()

@@ -8,6 +8,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, overload
 
+from rushlight.nn.changes import changes
 from rushlight.nn.module import Module
 from rushlight.tensor import Tensor
 
@@ -288,14 +289,17 @@ class ModuleDict(Module):
         self.add_module(key, module)
 
     def __delitem__(self, key: str) -> None:
+        changes.count += 1
         del self._modules[key]
 
     def clear(self) -> None:
         """Remove all modules."""
+        changes.count += 1
         self._modules.clear()
 
     def pop(self, key: str) -> Any:
         """Remove and return the module called `key`."""
+        changes.count += 1
         return self._modules.pop(key)
 
     def keys(self) -> KeysView[str]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from rushlight.autograd import Function, is_grad_enabled
 from rushlight.autograd.hooks import HookDict, RemovableHandle
+from rushlight.nn.changes import changes
 from rushlight.tensor import Tensor
 
 __all__ = [
@@ -68,6 +69,7 @@ def add_hook(
     """
     if not callable(hook):
         raise TypeError(f"a hook must be callable, but got {type(hook).__name__}")
+    changes.count += 1
     before = list(hooks.items()) if prepend else []
     key = RemovableHandle.add(hooks, hook).id
     for each, other in before:

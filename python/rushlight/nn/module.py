@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rushlight import dtypes
 from rushlight.autograd import no_grad
 from rushlight.dtypes import dtype as DType
+from rushlight.nn.changes import changes
 from rushlight.nn.checks import check_device, target_dtype
 from rushlight.nn.errors import name_module
 from rushlight.nn.hooks import HookedCall, registered
@@ -204,6 +205,7 @@ class Module(HookedCall, StateDict, Tree):
         self.add_module(name, module)
 
     def _check_name(self, kind: str, name: object, holder: dict[str, Any] | None) -> None:
+        changes.count += 1
         if holder is None:
             raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
         if not isinstance(name, str):
@@ -231,6 +233,7 @@ class Module(HookedCall, StateDict, Tree):
     def __setattr__(self, name: str, value: Any) -> None:
         """Register parameters, modules and buffers; keep a registered name to its kind."""
         fields = self.__dict__
+        changes.count += 1
         if isinstance(value, Parameter):
             self._make_room(name, "parameter", "_buffers", "_modules")
             self.register_parameter(name, value)
@@ -276,6 +279,7 @@ class Module(HookedCall, StateDict, Tree):
 
     def __delattr__(self, name: str) -> None:
         """Remove a parameter, buffer, submodule or ordinary attribute."""
+        changes.count += 1
         for holder in (self._parameters, self._buffers, self._modules):
             if name in holder:
                 del holder[name]
@@ -362,6 +366,7 @@ class Module(HookedCall, StateDict, Tree):
                 parameter.data = fn(parameter.data)
                 if grad is not None:
                     parameter.grad = fn(grad).requires_grad_(grad.requires_grad)
+        changes.count += 1
         for name, buffer in self._buffers.items():
             if buffer is not None:
                 self._buffers[name] = fn(buffer)

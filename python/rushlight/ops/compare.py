@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
+from rushlight.autograd.tape import followed, inspect
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import NUMBERS, Operand, array_of, quiet, refuse, result_dtype
@@ -31,6 +32,7 @@ def _operand(value: object, operation: str) -> Any:
     refuse(value, operation, "other", "a Tensor or a number")
 
 
+@followed
 def _binary(ufunc: Callable[..., Any], name: str, input: object, other: object) -> Tensor:
     x, y = _operand(input, name), _operand(other, name)
     if isinstance(input, TensorBase) and isinstance(other, TensorBase) and x.dtype != y.dtype:
@@ -91,6 +93,7 @@ def logical_xor(input: Tensor, other: Operand) -> Tensor:
     return _binary(np.logical_xor, "logical_xor", input, other)
 
 
+@followed
 def logical_not(input: Tensor) -> Tensor:
     """Return the mask where `input` is zero."""
     return wrap(np.asarray(np.logical_not(array_of(input, "logical_not"))))
@@ -133,6 +136,7 @@ def bitwise_xor_(input: Tensor, other: Operand) -> Tensor:
     return copy_(input, bitwise_xor(input, other))
 
 
+@followed
 def bitwise_not(input: Tensor) -> Tensor:
     """Return ``~input`` of a mask or integers."""
     array = array_of(input, "bitwise_not")
@@ -141,6 +145,7 @@ def bitwise_not(input: Tensor) -> Tensor:
     return wrap(np.asarray(np.invert(array)))
 
 
+@followed
 def _test(function: Callable[[Array], Any], name: str, input: Tensor) -> Tensor:
     return wrap(np.asarray(function(array_of(input, name))))
 
@@ -160,6 +165,7 @@ def isfinite(input: Tensor) -> Tensor:
     return _test(np.isfinite, "isfinite", input)
 
 
+@followed
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
@@ -172,11 +178,13 @@ def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
     """Return whether :func:`isclose` holds everywhere."""
+    inspect("allclose", input, other)
     return bool(isclose(input, other, rtol, atol, equal_nan)._array.all())
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Return whether both have the same shape and elements; NaN equals nothing."""
+    inspect("equal", input, other)
     x, y = array_of(input, "equal"), array_of(other, "equal", "other")
     return x.shape == y.shape and bool((x == y).all())
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight.autograd.base import wrap
+from rushlight.autograd.tape import followed, inspect
 from rushlight.errors import OperationError
 from rushlight.ops._common import Dims, array_of, as_index, wrap_dims
 from rushlight.ops.indexing import nonzero
@@ -22,6 +23,7 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
 
 
+@followed
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     """Return the number of elements that are not zero, over all dimensions or over `dim`."""
     array = array_of(input, "count_nonzero")
@@ -51,6 +53,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     TypeError, ValueError
         For other types, negative numbers, or shapes that do not fit.
     """
+    inspect("bincount", input)
     array = array_of(input, "bincount")
     least = as_index(minlength, "bincount", "minlength")
     if array.dtype != np.int64:
@@ -70,6 +73,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return wrap(counts.astype(np.int64 if shares is None else np.float64, copy=False))
 
 
+@followed
 def isin(elements: Tensor, test_elements: Tensor) -> Tensor:
     """Return a mask, true where an element is one of `test_elements`."""
     return wrap(
@@ -104,6 +108,7 @@ def unique(
     Tensor or tuple of Tensor
         The distinct elements, then what was asked for.
     """
+    inspect("unique", input)
     array = array_of(input, "unique")
     axis = None if dim is None else wrap_dims(dim, array.ndim, "unique")[0]
     values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=axis)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rushlight import _core, dtypes
 from rushlight.autograd.base import TensorBase, wrap
+from rushlight.autograd.tape import inspect
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import NUMBERS, Scalar, array_of, as_index, checked_shape, quiet, refuse
@@ -95,6 +96,7 @@ def tensor(
         When nested sequences differ in length.
     """
     if isinstance(data, TensorBase):
+        inspect("tensor", data)
         data = data._array
     elif isinstance(data, (list, tuple)):
         data = _unwrapped(data)
@@ -116,7 +118,10 @@ def _unwrapped(data: Any) -> Any:
     """Return nested sequences with the tensors in them as numbers or arrays."""
     if isinstance(data, (list, tuple)):
         return [_unwrapped(each) for each in data]
-    return data._array if isinstance(data, TensorBase) else data
+    if isinstance(data, TensorBase):
+        inspect("tensor", data)
+        return data._array
+    return data
 
 
 def _convertible(data: Array) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from rushlight.autograd.base import wrap
 from rushlight.autograd.inplace import check_writable
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.tape import followed
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_index, quiet
@@ -80,6 +81,7 @@ def _row_to_skip(padding_idx: int | None, count: int) -> int | None:
     return row % count
 
 
+@followed
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -138,6 +140,7 @@ def embedding(
     return Embedding.apply(weight, input, skipped, bool(scale_grad_by_freq))
 
 
+@followed
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Return vectors that are 1 at the class and 0 elsewhere (PyTorch's ``one_hot``).
 

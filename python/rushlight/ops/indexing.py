@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
+from rushlight.autograd.grad_mode import state as mode
 from rushlight.autograd.primitive import Primitive
 from rushlight.autograd.sums import broadcasts, sum_to
+from rushlight.autograd.tape import followed, inspect
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import NUMBERS, Scalar, array_of, quiet, refuse, wrap_dim
@@ -185,6 +187,19 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     IndexError, TypeError, ValueError
         For an index out of range or of a wrong type, or a slice with a negative step.
     """
+    parts = index if isinstance(index, tuple) else (index,)
+    if mode.tape is not None:
+        tensors = [part for part in parts if isinstance(part, TensorBase)]
+        # What a mask selects has a size that depends on its values.
+        inspect("index", *[part for part in tensors if part._array.dtype.kind == "b"])
+        if tensors:
+            return _pick(input, index)
+    return GetItem.apply(input, as_key(index))
+
+
+@followed
+def _pick(input: Tensor, index: Any) -> Tensor:
+    """Return ``input[index]`` for an index with tensors, whose values a tape must not keep."""
     return GetItem.apply(input, as_key(index))
 
 
@@ -271,4 +286,5 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 
 def nonzero(input: Tensor) -> Tensor:
     """Return the indices of the nonzero elements, one row each, as int64."""
+    inspect("nonzero", input)
     return wrap(np.argwhere(array_of(input, "nonzero")).astype(np.int64))

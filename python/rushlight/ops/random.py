@@ -10,6 +10,7 @@ import numpy as np
 from rushlight import dtypes
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.tape import followed
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_index, checked_shape, quiet, refuse
@@ -396,12 +397,18 @@ def _dropped(
     input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...], name: str
 ) -> Tensor:
     check_probability(name, p)
-    dtype = _floating_target(input, name).dtype
+    _floating_target(input, name)
     if not training or p == 0.0:
         return input
+    return _drop(input, p, inplace, shape)
+
+
+@followed
+def _drop(input: Tensor, p: float, inplace: bool, shape: tuple[int, ...]) -> Tensor:
+    """Multiply by a mask that is drawn anew in each call."""
     keep = default_generator.numpy.random(shape, np.float32) >= p
     scale = 0.0 if p == 1.0 else 1.0 / (1.0 - p)
-    mask = keep * dtype.type(scale)
+    mask = keep * input._array.dtype.type(scale)
     return Dropout.apply_(input, mask) if inplace else Dropout.apply(input, mask)
 
 

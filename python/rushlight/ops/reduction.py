@@ -10,6 +10,7 @@ import numpy as np
 from rushlight import _core, dtypes
 from rushlight.autograd.base import wrap
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.tape import followed
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import (
@@ -347,12 +348,14 @@ def cumsum(input: Tensor, dim: int) -> Tensor:
     return CumSum.apply(input, wrap_dim(dim, array_of(input, "cumsum").ndim, "cumsum"))
 
 
+@followed
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Return whether every element over `dim` is nonzero, as a mask."""
     array = array_of(input, "all")
     return wrap(np.asarray(array.all(axis=wrap_dims(dim, array.ndim, "all"), keepdims=keepdim)))
 
 
+@followed
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Return whether some element over `dim` is nonzero, as a mask."""
     array = array_of(input, "any")

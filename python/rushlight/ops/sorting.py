@@ -8,6 +8,7 @@ import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.primitive import Primitive
+from rushlight.autograd.tape import followed
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import Dims, array_of, reduced_shape, wrap_dim, wrap_dims
@@ -88,6 +89,7 @@ def _nonempty(array: Array, dims: tuple[int, ...], operation: str) -> None:
         )
 
 
+@followed
 def _along(input: Tensor, dim: int, keepdim: bool, name: str) -> tuple[Tensor, Tensor]:
     """Return values and indices of max or min along one dimension."""
     array = array_of(input, name)
@@ -152,6 +154,7 @@ def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return Extreme.apply(input, dims, keepdim, False)
 
 
+@followed
 def _arg(input: Tensor, dim: int | None, keepdim: bool, name: str) -> Tensor:
     array = array_of(input, name)
     axis = None if dim is None else wrap_dim(dim, array.ndim, name)
@@ -181,6 +184,7 @@ def _order(array: Array, axis: int, descending: bool) -> Array:
     return array.shape[axis] - 1 - np.flip(back, axis)
 
 
+@followed
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
     """Return ``(values, indices)`` sorted along `dim`; always stable."""
     array = array_of(input, "sort")

@@ -1,0 +1,298 @@
+"""``compile``: a module as a callable that runs plans."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rushlight import _core
+from rushlight.autograd.base import TensorBase, wrap
+from rushlight.autograd.grad_mode import state as mode
+from rushlight.autograd.inplace import check_in_place, check_place, check_writable
+from rushlight.compiler.graph import filled
+from rushlight.compiler.passes import optimise
+from rushlight.compiler.program import Program, Timing
+from rushlight.compiler.structure import leaves_of, signature
+from rushlight.compiler.trace import Trace, trace
+from rushlight.compiler.watch import Structure, Watch
+from rushlight.dtypes import Array
+from rushlight.errors import OperationError
+from rushlight.nn.module import Module
+from rushlight.nn.parameter import is_lazy
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Compiled", "compile"]
+
+
+@dataclass(eq=False)
+class _Entry:
+    """The plan for one kind of call, and what it was made from."""
+
+    trace: Trace
+    program: Program
+    watch: Watch = field(default_factory=Watch)
+
+    @property
+    def returns_tensor(self) -> bool:
+        """Whether the result is one tensor and nothing else happens."""
+        return len(self.program.graph.outputs) == 1 and not isinstance(
+            self.trace.result, (tuple, list, dict)
+        )
+
+
+class Compiled:
+    """A module whose evaluation runs plans; made by :func:`compile`.
+
+    Attributes
+    ----------
+    module : Module
+        The module itself; other attributes are looked up there.
+    """
+
+    def __init__(
+        self, module: Module, *, max_plans: int, ignore_hooks: bool, release_source: bool
+    ) -> None:
+        self.module = module
+        self._max_plans = max_plans
+        self._ignore_hooks = ignore_hooks
+        self._release_source = release_source
+        self._lock = threading.RLock()
+        self._entries: OrderedDict[Any, _Entry] = OrderedDict()
+        self._weights = _core.PlanWeights()
+        self._structure: Structure | None = None
+        self._last: _Entry | None = None
+
+    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """Return what the module returns.
+
+        The first call for a combination of shapes and types makes a plan. While gradients are
+        recorded or a module is in training mode, the module itself runs.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Those of the module's forward.
+        out : Tensor or tree of Tensor, optional
+            Where the results go, in the structure in which they are returned; without it every
+            call returns new memory.
+        """
+        entry = None if mode.enabled or mode.tape is not None else self._entry(args, kwargs)
+        if entry is None:
+            result = self.module(*args, **kwargs)
+            return result if out is None else _copied_to(out, result)
+        return self._run(entry, args, kwargs, out)
+
+    # -- plans --------------------------------------------------------------------------------
+
+    def _entry(self, args: Any, kwargs: Any) -> _Entry | None:
+        """Return the plan for a call, made where there is none; None where the module is to run."""
+        structure = self._structure
+        if structure is None or structure.has_changed():
+            structure = self._look_again()
+        if structure.training:
+            return None
+        if not kwargs and len(args) == 1 and isinstance(args[0], TensorBase):
+            array = args[0]._array
+            key: Any = (array.shape, array.dtype.char, _core.isa(), _core.get_winograd())
+        else:
+            key = (signature((args, kwargs)), _core.isa(), _core.get_winograd())
+        entry = self._entries.get(key)
+        if entry is None or entry.watch.is_stale():
+            with self._lock:
+                entry = self._made(key, args, kwargs)
+        elif self._last is not entry:
+            with self._lock:
+                if key in self._entries:
+                    self._entries.move_to_end(key)
+                self._last = entry
+        return entry
+
+    def _look_again(self) -> Structure:
+        """Forget all plans: the modules are no longer what they were."""
+        with self._lock:
+            self._structure = structure = Structure(self.module)
+            self._entries.clear()
+            self._weights = _core.PlanWeights()
+        return structure
+
+    def _made(self, key: Any, args: Any, kwargs: Any) -> _Entry | None:
+        entry = self._entries.get(key)
+        if entry is not None and not entry.watch.is_stale():
+            return entry  # another thread was faster
+        if any(map(is_lazy, (*self.module.parameters(), *self.module.buffers()))):
+            return None  # the first call of the module itself gives them their shapes
+        if any(each.watch.is_stale() for each in self._entries.values()):
+            # Prepared weights are known by name: those of changed parameters are of no use.
+            self._weights = _core.PlanWeights()
+        if entry is None or not _still_fits(entry.trace):
+            found = trace(self.module, args, kwargs, self._ignore_hooks)
+        else:
+            found = entry.trace
+        entry = self._planned(found)
+        self._entries[key] = self._last = entry
+        self._entries.move_to_end(key)
+        while len(self._entries) > self._max_plans:
+            self._entries.popitem(last=False)
+        # A forward may set attributes: that is no change that came from outside.
+        self._structure = Structure(self.module)
+        return entry
+
+    def _planned(self, found: Trace) -> _Entry:
+        """Read the constants of a record as they are now, and make a plan."""
+        watch = Watch()
+        for constant in found.constants:
+            if constant.tensor is not None:
+                constant.array = constant.tensor._array
+        watch.add(found.constants)
+        graph = found.graph.copy()
+        optimise(graph)
+        return _Entry(found, Program.build(graph, self._weights), watch)
+
+    # -- running ------------------------------------------------------------------------------
+
+    def _run(
+        self, entry: _Entry, args: Any, kwargs: Any, out: Any, timings: list[Timing] | None = None
+    ) -> Any:
+        if not kwargs and len(args) == 1 and isinstance(args[0], TensorBase):
+            leaves = list(args)
+        else:
+            leaves = leaves_of((args, kwargs))
+        results = entry.program.run([each._array for each in leaves], None, timings)
+        if entry.trace.written:
+            _write_back(entry.trace.written, leaves, results)
+        if out is not None:
+            made = filled(entry.trace.result, lambda number: wrap(results[number]))
+            return _copied_to(out, made)
+        if entry.returns_tensor:
+            return wrap(results[0])
+        return filled(entry.trace.result, lambda number: wrap(results[number]))
+
+    # -- as the module ------------------------------------------------------------------------
+
+    def train(self, training: bool = True) -> Compiled:
+        """Set the mode of the module; in training mode the module itself runs."""
+        self.module.train(training)
+        return self
+
+    def eval(self) -> Compiled:
+        """Leave training mode."""
+        return self.train(False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "module":  # not set yet, as when it is copied
+            raise AttributeError(name)
+        return getattr(self.module, name)
+
+    def __repr__(self) -> str:
+        return f"Compiled({self.module!r})"
+
+
+def _copied_to(out: Any, result: Any) -> Any:
+    """Write results to the tensors that the caller gave for them, and return those.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When they are not as many, or shapes or types differ.
+    """
+    targets, values = leaves_of(out), leaves_of(result)
+    if len(targets) != len(values):
+        raise OperationError(
+            f"compile: out must hold {len(values)} tensors, but holds {len(targets)}"
+        )
+    for target, value in zip(targets, values, strict=True):
+        check_writable(target, "compile: out")
+        if mode.enabled:
+            check_in_place(target, "compile: out")
+        check_place(target._array, value._array.shape, value._array.dtype, "compile: out")
+    for target, value in zip(targets, values, strict=True):
+        np.copyto(target._array, value._array)
+        target._bump_version()
+    return out
+
+
+def _still_fits(found: Trace) -> bool:
+    """Return whether the tensors of a record have the shapes and types that they had."""
+    for constant in found.constants:
+        tensor = constant.tensor
+        if tensor is not None and (tensor._array.shape, tensor._array.dtype) != (
+            constant.array.shape,
+            constant.array.dtype,
+        ):
+            return False
+    return True
+
+
+def _write_back(written: list[int], leaves: list[TensorBase], results: list[Array]) -> None:
+    """Put the new values of inputs that the forward changes where a caller expects them."""
+    values = results[-len(written) :]
+    for number, value in zip(written, values, strict=True):
+        np.copyto(leaves[number]._array, value)
+        leaves[number]._bump_version()
+    del results[-len(written) :]
+
+
+def compile(
+    module: Module,
+    *,
+    max_plans: int = 16,
+    ignore_hooks: bool = False,
+    release_source: bool = False,
+    **options: Any,
+) -> Compiled:
+    """Return a callable that evaluates a module by plans made ahead.
+
+    The first call for a combination of shapes and types records the forward, joins what can be
+    done at once (batch norms become part of weights, activations and sums part of convolutions),
+    plans the memory, and runs; later calls only run. A parameter or buffer that changed is read
+    again at the next call.
+
+    Parameters
+    ----------
+    module : Module
+    max_plans : int
+        How many plans are kept; the one that was not used for the longest time goes first.
+    ignore_hooks : bool
+        Leave out forward hooks instead of refusing them.
+    release_source : bool
+        Let go the parameters that plans hold in another form: only calls of the shapes of the
+        first one work then, and the module itself no longer runs.
+    **options
+        PyTorch's ``fullgraph``, ``dynamic``, ``backend``, ``mode``, ``options`` and ``disable``,
+        accepted for ported code.
+
+    Returns
+    -------
+    Compiled
+
+    Raises
+    ------
+    TypeError
+        When `module` is no Module, or for an unknown option.
+
+    Examples
+    --------
+    >>> model = rushlight.models.resnet18().eval()
+    >>> fast = rushlight.compile(model)
+    >>> with rushlight.no_grad():
+    ...     scores = fast(rushlight.randn(1, 3, 224, 224))
+    """
+    if not isinstance(module, Module):
+        raise TypeError(f"compile: module must be a Module, but got {type(module).__name__}")
+    unknown = options.keys() - _PORTED
+    if unknown:
+        raise TypeError(f"compile: unknown option {sorted(unknown)[0]!r}")
+    if max_plans < 1:
+        raise ValueError(f"compile: max_plans must be at least 1, but got {max_plans}")
+    return Compiled(
+        module, max_plans=max_plans, ignore_hooks=ignore_hooks, release_source=release_source
+    )
+
+
+_PORTED = {"fullgraph", "dynamic", "backend", "mode", "options", "disable"}

@@ -1,0 +1,247 @@
+"""From the nodes of a graph to the steps of a plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rushlight import _core
+from rushlight.compiler.graph import Node, Value
+from rushlight.compiler.homes import Homes
+from rushlight.compiler.views import Region, collapsed, dense_steps, spread_steps
+from rushlight.dtypes import Array
+
+__all__ = ["emit"]
+
+
+def emit(
+    nodes: Sequence[Node],
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    weights: _core.PlanWeights,
+) -> tuple[_core.Plan, list[Node]]:
+    """Make a plan of nodes.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        Those that plans have steps for, in order.
+    inputs, outputs : sequence of Value
+        What the plan is given and what it returns.
+    weights : PlanWeights
+        Holds the weights that kernels prepare, for this plan and others of the same net.
+
+    Returns
+    -------
+    plan : Plan
+    steps : list of Node
+        The node that each step belongs to.
+    """
+    homes = Homes(nodes, inputs, outputs)
+    plan = _core.Plan(
+        homes.arena_bytes,
+        [(each.shape, each.dtype) for each in inputs],
+        [(each.shape, each.dtype) for each in outputs],
+    )
+    emitter = _Emitter(plan, homes, weights)
+    steps: list[Node] = []
+    for node in nodes:
+        _STEPS[node.op](emitter, node)
+        steps += [node] * (plan.steps - len(steps))
+    return plan, steps
+
+
+class _Emitter:
+    """A plan under construction, and where its values lie."""
+
+    def __init__(self, plan: _core.Plan, homes: Homes, weights: _core.PlanWeights) -> None:
+        self.plan = plan
+        self.homes = homes
+        self.weights = weights
+
+    def place(self, value: Value) -> Any:
+        """Return where a value lies, as plans take it."""
+        return self.homes.place(value)
+
+    def epilogue(self, node: Node, residual: int = 1) -> tuple[Any, ...]:
+        """Return what stands behind the sums of a node whose weight has its factors in it."""
+        done = node.settings
+        other = self.place(node.inputs[residual]) if len(node.inputs) > residual else None
+        return None, _cast(done["shift"], node), other, done.get("clamp")
+
+    def activate(self, node: Node) -> None:
+        """Add the step of an activation that the kernel before has no case for."""
+        activation = node.settings.get("activation")
+        if activation is not None:
+            function, a, b = activation
+            out = node.output
+            place = self.place(out)
+            self.plan.pointwise(function, place, place, out.size, out.dtype, a, b)
+
+    def copy(self, src: Value, dst: Value, to: Region) -> None:
+        """Copy a value, or what it is a view of, into a part of another."""
+        base, region = self.homes.resolve(src)
+        sizes, (read, written) = collapsed(src.shape, region.steps, to.steps)
+        self.plan.copy(
+            self.homes.place_at(dst, to.offset),
+            self.homes.place_at(base, region.offset),
+            sizes,
+            read,
+            written,
+            dst.dtype,
+        )
+
+
+def _cast(values: Array | None, node: Node) -> Array | None:
+    return None if values is None else values.astype(node.output.dtype)
+
+
+def _folded(node: Node, lead: int) -> tuple[Array, str]:
+    """Return the weight of a product with its factors multiplied in, and a name for it."""
+    weight, scale = node.settings["weight"], node.settings["scale"]
+    if scale is None:
+        return np.ascontiguousarray(weight.array), weight.name
+    factors = scale.reshape(-1, *(1,) * (lead - 1))
+    return (weight.array * factors).astype(weight.array.dtype), f"{weight.name}*{node.module}"
+
+
+def _conv2d(to: _Emitter, node: Node) -> None:
+    weight, name = _folded(node, 4)
+    done, src = node.settings, node.inputs[0]
+    to.plan.conv2d(
+        to.place(node.output),
+        to.place(src),
+        src.shape,
+        weight,
+        done["stride"],
+        done["padding"],
+        done["dilation"],
+        done["groups"],
+        to.epilogue(node),
+        to.weights,
+        name,
+    )
+    to.activate(node)
+
+
+def _linear(to: _Emitter, node: Node) -> None:
+    weight, name = _folded(node, 2)
+    src = node.inputs[0]
+    rows = math.prod(src.shape[:-1])
+    to.plan.linear(
+        to.place(node.output), to.place(src), rows, weight, to.epilogue(node), to.weights, name
+    )
+    to.activate(node)
+
+
+def _affine(to: _Emitter, node: Node) -> None:
+    done, out = node.settings, node.output
+    scale, shift, other, clamp = _cast(done["scale"], node), *to.epilogue(node)[1:]
+    if scale is None and shift is None:
+        sizes = (1, 1, out.size)
+    else:
+        axis = done["axis"]
+        sizes = (math.prod(out.shape[:axis]), out.shape[axis], math.prod(out.shape[axis + 1 :]))
+    to.plan.affine(
+        to.place(out), to.place(node.inputs[0]), sizes, out.dtype, (scale, shift, other, clamp)
+    )
+
+
+def _pointwise(to: _Emitter, node: Node) -> None:
+    done, out = node.settings, node.output
+    src = to.place(node.inputs[0])
+    to.plan.pointwise(
+        done["function"], to.place(out), src, out.size, out.dtype, done["a"], done["b"]
+    )
+
+
+def _binary(to: _Emitter, node: Node) -> None:
+    out = node.output
+    bases = [to.homes.resolve(each) for each in node.inputs]
+    steps = [spread_steps(each, out.shape) for each in node.inputs]
+    # The result is dense: its steps must merge wherever those of the operands do.
+    sizes, (x, y, _) = collapsed(out.shape, *steps, dense_steps(out.shape))
+    a, b = [to.homes.place_at(base, region.offset) for base, region in bases]
+    to.plan.binary(node.settings["function"], to.place(out), a, b, sizes, x, y, out.dtype)
+
+
+def _pool(to: _Emitter, node: Node) -> None:
+    done, src, out = node.settings, node.inputs[0], node.output
+    dims = done.get("dims", 2)
+    lead = len(src.shape) - dims
+    planes, inner = math.prod(src.shape[:lead]), src.shape[lead:]
+    rows, columns = math.prod(inner[:-1]), inner[-1]
+    plane = (1, 1) if "dims" in done else out.shape[lead:]
+    to.plan.pool(
+        done["kind"],
+        to.place(out),
+        to.place(src),
+        (planes, rows, columns),
+        plane,
+        done["windows"],
+        done.get("count_include_pad", True),
+        done.get("divisor", 0),
+        out.dtype,
+    )
+
+
+def _log_softmax(to: _Emitter, node: Node) -> None:
+    axis, out = node.settings["axis"], node.output
+    sizes = (math.prod(out.shape[:axis]), out.shape[axis], math.prod(out.shape[axis + 1 :]))
+    to.plan.log_softmax(to.place(out), to.place(node.inputs[0]), sizes, out.dtype)
+
+
+def _matmul(to: _Emitter, node: Node) -> None:
+    a, b = node.inputs
+    out = node.output
+    sizes = (math.prod(out.shape[:-2]), out.shape[-2], out.shape[-1], a.shape[-1])
+    to.plan.matmul(to.place(out), to.place(a), to.place(b), sizes, out.dtype)
+
+
+def _cat(to: _Emitter, node: Node) -> None:
+    axis, out = node.settings["axis"], node.output
+    steps = dense_steps(out.shape)
+    start = 0
+    for part in node.inputs:
+        if part.size and not to.homes.is_inside(part, out):
+            to.copy(part, out, Region(start * steps[axis], part.shape, steps))
+        start += part.shape[axis]
+
+
+def _pad(to: _Emitter, node: Node) -> None:
+    src, out = node.inputs[0], node.output
+    steps = dense_steps(out.shape)
+    offset = sum(low * step for (low, _), step in zip(node.settings["widths"], steps, strict=True))
+    to.plan.fill(to.place(out), out.size, node.settings["value"], out.dtype)
+    to.copy(src, out, Region(offset, src.shape, steps))
+
+
+def _copy(to: _Emitter, node: Node) -> None:
+    to.copy(node.inputs[0], node.output, Region.whole(node.output.shape))
+
+
+def _write(to: _Emitter, node: Node) -> None:
+    whole, part = node.inputs
+    out = node.output
+    if math.prod(whole.shape) == out.size:
+        to.copy(whole, out, Region.whole(whole.shape))
+    to.copy(part, out, node.settings["region"])
+
+
+_STEPS: dict[str, Callable[[_Emitter, Node], None]] = {
+    "affine": _affine,
+    "binary": _binary,
+    "cat": _cat,
+    "conv2d": _conv2d,
+    "copy": _copy,
+    "linear": _linear,
+    "log_softmax": _log_softmax,
+    "matmul": _matmul,
+    "pad": _pad,
+    "pointwise": _pointwise,
+    "pool": _pool,
+    "write": _write,
+}

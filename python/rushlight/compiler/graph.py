@@ -1,0 +1,232 @@
+"""The graph that the compiler works on: nodes in the order in which they run, values between them.
+
+Nothing is changed in place: a node makes new values. A value is dense, in row-major order,
+whatever the tensor was that it stands for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rushlight.autograd.base import TensorBase
+    from rushlight.dtypes import Array
+
+__all__ = ["Constant", "Graph", "Node", "Slot", "Value", "filled"]
+
+
+@dataclass(eq=False)
+class Constant:
+    """What a value is when it does not depend on the inputs.
+
+    Attributes
+    ----------
+    name : str
+        Stands for the contents: two constants of one name are equal.
+    array : ndarray
+    tensor : Tensor or None
+        The tensor whose memory `array` is, for a parameter, a buffer and the like.
+    """
+
+    name: str
+    array: Array
+    tensor: TensorBase | None = None
+
+
+@dataclass(eq=False)
+class Value:
+    """An input of the net, a constant, or what a node makes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    node: Node | None = None
+    constant: Constant | None = None
+
+    @staticmethod
+    def of(array: Array, constant: Constant | None = None) -> Value:
+        """Return a value of the shape and type of an array."""
+        return Value(array.shape, array.dtype, None, constant)
+
+    @staticmethod
+    def constant_of(name: str, array: Array) -> Value:
+        """Return a constant that the compiler itself computed."""
+        return Value.of(array, Constant(name, array))
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Stands in the arguments of a recorded call for the input of the node with this number."""
+
+    number: int
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation.
+
+    Attributes
+    ----------
+    op : str
+        Its name; "call" for one that is run as it was recorded.
+    settings : dict
+        What it takes beside `inputs`.
+    module : str
+        Path of the module whose forward called it.
+    fused : list of str
+        The operations that it does, in order.
+    """
+
+    op: str
+    inputs: list[Value]
+    outputs: list[Value] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    module: str = ""
+    fused: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.fused = self.fused or [self.op]
+
+    @property
+    def output(self) -> Value:
+        """The only output, or the first."""
+        return self.outputs[0]
+
+    def makes(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Value:
+        """Add an output and return it."""
+        value = Value(tuple(shape), dtype, self)
+        self.outputs.append(value)
+        return value
+
+
+def filled(template: Any, fill: Callable[[int], Any]) -> Any:
+    """Return recorded arguments with what `fill` gives for the number of each slot."""
+    if isinstance(template, Slot):
+        return fill(template.number)
+    if isinstance(template, tuple):
+        parts = [filled(each, fill) for each in template]
+        return type(template)(*parts) if hasattr(template, "_fields") else tuple(parts)
+    if isinstance(template, list):
+        return [filled(each, fill) for each in template]
+    if isinstance(template, dict):
+        return {name: filled(each, fill) for name, each in template.items()}
+    return template
+
+
+class Graph:
+    """A net as recorded, or as a pass left it.
+
+    Attributes
+    ----------
+    inputs, outputs : list of Value
+    nodes : list of Node
+        In an order in which they can run.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Value], nodes: Sequence[Node], outputs: Sequence[Value]
+    ) -> None:
+        self.inputs = list(inputs)
+        self.nodes = list(nodes)
+        self.outputs = list(outputs)
+
+    def users(self) -> dict[Value, list[Node]]:
+        """Return who reads each value; one that reads it twice is there twice."""
+        found: dict[Value, list[Node]] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                found.setdefault(value, []).append(node)
+        return found
+
+    def uses(self, value: Value) -> int:
+        """Return how often a value is read, by nodes and as a result."""
+        by_nodes = sum(each is value for node in self.nodes for each in node.inputs)
+        return by_nodes + sum(each is value for each in self.outputs)
+
+    def counts(self) -> dict[Value, int]:
+        """Return :meth:`uses` of every value that has any."""
+        found: dict[Value, int] = {}
+        for value in self._reads():
+            found[value] = found.get(value, 0) + 1
+        return found
+
+    def _reads(self) -> Iterator[Value]:
+        for node in self.nodes:
+            yield from node.inputs
+        yield from self.outputs
+
+    def replace(self, changes: dict[Value, Value]) -> None:
+        """Let everyone read other values instead; a replacement may be replaced in turn."""
+
+        def final(value: Value) -> Value:
+            while value in changes:
+                value = changes[value]
+            return value
+
+        if changes:
+            for node in self.nodes:
+                node.inputs = [final(each) for each in node.inputs]
+            self.outputs = [final(each) for each in self.outputs]
+
+    def copy(self) -> Graph:
+        """Return a graph with nodes of its own, whose inputs and constants are the same values."""
+        fresh: dict[Value, Value] = {}
+        nodes = []
+        for node in self.nodes:
+            inputs = [fresh.get(each, each) for each in node.inputs]
+            twin = Node(node.op, inputs, [], dict(node.settings), node.module, list(node.fused))
+            for value in node.outputs:
+                fresh[value] = twin.makes(value.shape, value.dtype)
+            nodes.append(twin)
+        return Graph(self.inputs, nodes, [fresh.get(each, each) for each in self.outputs])
+
+    def __str__(self) -> str:
+        names = {value: f"x{number}" for number, value in enumerate(self.inputs)}
+
+        def name(value: Value) -> str:
+            if value.constant is not None:
+                return value.constant.name
+            return names.setdefault(value, f"v{len(names)}")
+
+        lines = [f"inputs: {', '.join(f'{names[each]} {_type(each)}' for each in self.inputs)}"]
+        for node in self.nodes:
+            made = ", ".join(f"{name(each)} {_type(each)}" for each in node.outputs)
+            settings = ", ".join(
+                f"{key}={node.settings[key]}"
+                for key, plain in _SHOWN.items()
+                if node.settings.get(key, plain) != plain
+            )
+            read = ", ".join(map(name, node.inputs))
+            lines.append(f"{made} = {' + '.join(node.fused)}({read}) {settings}".rstrip())
+        lines.append(f"outputs: {', '.join(map(name, self.outputs))}")
+        return "\n".join(lines)
+
+
+# The settings that are printed, where they differ from these.
+_SHOWN: dict[str, Any] = {
+    "stride": (1, 1),
+    "padding": (0, 0),
+    "dilation": (1, 1),
+    "groups": 1,
+    "clamp": None,
+    "region": None,
+    "layout": None,
+}
+
+
+def _type(value: Value) -> str:
+    return f"{value.dtype}{list(value.shape)}"

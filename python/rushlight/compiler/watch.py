@@ -1,0 +1,109 @@
+"""Knowing that what a plan was made of is still so: values of tensors, structure of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from rushlight.autograd.base import TensorBase
+from rushlight.compiler.graph import Constant
+from rushlight.nn.changes import changes
+from rushlight.nn.module import Module
+
+__all__ = ["Structure", "Watch"]
+
+
+class Watch:
+    """The tensors behind the constants of a net, each with the version that was read."""
+
+    def __init__(self) -> None:
+        self._watched: list[tuple[Any, ...]] = []
+        self._exported: list[tuple[TensorBase, Any]] = []
+        self._constants: dict[int, Constant] = {}
+
+    def add(self, constants: Iterable[Constant]) -> None:
+        """Watch the tensors of constants whose arrays were just read."""
+        for constant in constants:
+            tensor = constant.tensor
+            if tensor is None or id(tensor) in self._constants:
+                continue
+            self._constants[id(tensor)] = constant
+            storage = tensor._storage
+            self._watched.append(
+                (tensor, tensor._array, storage, storage.version, storage.exported)
+            )
+            if storage.exported:
+                # Its memory can change without a count: what it holds is compared.
+                self._exported.append((tensor, tensor._array.copy()))
+
+    def is_stale(self) -> bool:
+        """Return whether one of the tensors may hold other values than were read."""
+        for tensor, array, storage, version, exported in self._watched:
+            if (
+                tensor._array is not array
+                or storage.version != version
+                or storage.exported is not exported
+            ):
+                return True
+        return any(
+            not np.array_equal(tensor._array, before, equal_nan=before.dtype.kind == "f")
+            for tensor, before in self._exported
+        )
+
+
+class Structure:
+    """What a module and those below it are, as far as a forward can see it.
+
+    Attributes
+    ----------
+    training : bool
+        Whether one of them is in training mode.
+    """
+
+    def __init__(self, module: Module) -> None:
+        self._count = changes.count
+        self._module = module
+        # Kept, so that nothing else gets the ids in the print.
+        self._kept: list[Any] = []
+        self._print = self._read(self._kept)
+        self.training = any(each.training for each in module.modules())
+
+    def has_changed(self) -> bool:
+        """Return whether anything differs from what it was."""
+        if changes.count == self._count:
+            return False
+        count = changes.count
+        if self._read([]) != self._print:
+            return True
+        self._count = count  # another module changed
+        return False
+
+    def _read(self, kept: list[Any]) -> list[Any]:
+        found: list[Any] = []
+        for name, module in self._module.named_modules(remove_duplicate=False):
+            found.append((name, id(module), type(module)))
+            for holder in (module._parameters, module._buffers):
+                found += [(key, id(each)) for key, each in holder.items()]
+                kept += holder.values()
+            for key, value in vars(module).items():
+                if key not in ("_parameters", "_buffers", "_modules"):
+                    found.append((key, _plain(value)))
+                    kept.append(value)
+            kept.append(module)
+        return found
+
+
+_PLAIN = (int, float, str, bool, type(None))
+
+
+def _plain(value: Any) -> Any:
+    """Return settings as they are, containers of them too; other objects as their ids."""
+    if isinstance(value, _PLAIN):
+        return (type(value), value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return [(_plain(name), _plain(each)) for name, each in value.items()]
+    return id(value)
