@@ -125,6 +125,24 @@ void check_conv_algorithm(const char* op, const Conv2dShape& shape) {
   }
 }
 
+// The algorithm for a shape: what a plan's step of it is shown as.
+std::string algorithm_of(py::handle src_shape, py::handle weight_shape, py::handle stride,
+                         py::handle padding, py::handle dilation, py::handle groups,
+                         py::handle dtype) {
+  const char* op = "conv2d_algorithm";
+  const Dims src = integers(op, "src_shape", src_shape);
+  const Dims weight = integers(op, "weight_shape", weight_shape);
+  const ConvSettings settings(op, stride, padding, dilation, groups);
+  const Conv2dShape shape = conv2d_shape(op, src, weight, settings);
+  ConvAlgorithm found = ConvAlgorithm::automatic;
+  with_type(dtype_argument(op, "dtype", dtype),
+            [&](auto t) { found = runtime::kernels<decltype(t)>().conv2d->algorithm(shape); });
+  for (const Algorithm& each : all_algorithms) {
+    if (each.algorithm == found) return each.name;
+  }
+  return "";
+}
+
 template void check_conv_algorithm<float>(const char* op, const Conv2dShape& shape);
 template void check_conv_algorithm<double>(const char* op, const Conv2dShape& shape);
 
@@ -132,6 +150,7 @@ void bind_conv2d_switches(py::module_& m) {
   winograd_enabled = runtime::environment_integer("RUSHLIGHT_WINOGRAD", 0, 1).value_or(1) != 0;
   m.def("conv_algorithms", &conv_algorithms);
   m.def("set_conv_algorithm", &set_conv_algorithm, py::arg("name"));
+  m.def("conv2d_algorithm", &algorithm_of);
   m.def("get_winograd", [] { return winograd_enabled.load(); });
   m.def("set_winograd", [](bool enabled) { winograd_enabled = enabled; }, py::arg("enabled"));
 }

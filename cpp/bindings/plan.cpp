@@ -340,9 +340,8 @@ void add_fill(PlanObject& self, py::handle dst, py::handle count_object, double 
   });
 }
 
-// Results go to the arrays of `out` where they are given. `times` gets the seconds of each step.
-py::list run_plan(const PlanObject& self, const py::sequence& arguments, py::handle out,
-                  py::handle times) {
+// Results go to the arrays of `out` where they are given.
+py::list run_plan(const PlanObject& self, const py::sequence& arguments, py::handle out) {
   const char* op = "plan.run";
   const size_t count = self.inputs.size();
   if (arguments.size() != count) {
@@ -356,6 +355,10 @@ py::list run_plan(const PlanObject& self, const py::sequence& arguments, py::han
     arrays.push_back(std::make_unique<Array>(op, "input", argument, self.inputs[i].dtype));
     check_shape(op, *arrays.back(), self.inputs[i].dims, "as the plan was made for");
     inputs.push_back(arrays.back()->data<void>());
+  }
+  if (!out.is_none() && py::len(out) != self.outputs.size()) {
+    raise_value("plan.run: out must hold " + std::to_string(self.outputs.size()) +
+                " arrays, but holds " + std::to_string(py::len(out)));
   }
   py::list results;
   std::vector<void*> outputs;
@@ -373,19 +376,23 @@ py::list run_plan(const PlanObject& self, const py::sequence& arguments, py::han
       results.append(object);
     }
   }
-  std::vector<int64_t> nanoseconds(static_cast<size_t>(self.plan.size()));
   bool done = false;
   {
     PyThreadState* state = PyEval_SaveThread();
-    done = self.plan.run(inputs.data(), outputs.data(),
-                         times.is_none() ? nullptr : nanoseconds.data());
+    done = self.plan.run(inputs.data(), outputs.data());
     take_interpreter_back(state);
   }
   if (!done) raise(PyExc_MemoryError, "plan.run: cannot allocate the memory of the plan");
-  if (!times.is_none()) {
-    for (const int64_t each : nanoseconds) times.attr("append")(static_cast<double>(each) * 1e-9);
-  }
   return results;
+}
+
+// Seconds that each step took in the last run.
+std::vector<double> plan_times(const PlanObject& self) {
+  std::vector<double> times;
+  for (const auto& step : self.plan.steps()) {
+    times.push_back(static_cast<double>(step->took()) * 1e-9);
+  }
+  return times;
 }
 
 }  // namespace
@@ -412,8 +419,8 @@ void bind_plan(py::module_& m) {
       .def("matmul", &add_matmul)
       .def("copy", &add_copy)
       .def("fill", &add_fill)
-      .def("run", &run_plan, py::arg("inputs"), py::arg("out") = py::none(),
-           py::arg("times") = py::none());
+      .def("run", &run_plan, py::arg("inputs"), py::arg("out") = py::none())
+      .def("times", &plan_times);
 }
 
 }  // namespace rushlight::bindings

@@ -55,6 +55,11 @@ bool conv2d_accepts(const Conv2dShape& s, ConvAlgorithm algorithm) {
 }
 
 template <class T>
+ConvAlgorithm conv2d_algorithm(const Conv2dShape& s) {
+  return choose_algorithm<T>(s, Direction::forward);
+}
+
+template <class T>
 PreparedWeight conv2d_prepared(const Conv2dShape& s) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
   const auto layout = static_cast<int64_t>(algorithm);
@@ -124,9 +129,9 @@ void conv2d_forward(const Run& run, const Conv2dShape& s, const T* src, const T*
 
 }  // namespace
 
-RUSHLIGHT_DEFINE_FAMILY(Conv2dKernels, conv2d, conv2d_accepts, conv2d_prepared<T>,
-                        conv2d_prepare<T>, conv2d_forward_workspace<T>, conv2d_forward<T>,
-                        conv2d_backward_src_workspace<T>, conv2d_backward_src<T>,
+RUSHLIGHT_DEFINE_FAMILY(Conv2dKernels, conv2d, conv2d_accepts, conv2d_algorithm<T>,
+                        conv2d_prepared<T>, conv2d_prepare<T>, conv2d_forward_workspace<T>,
+                        conv2d_forward<T>, conv2d_backward_src_workspace<T>, conv2d_backward_src<T>,
                         conv2d_backward_weight_workspace<T>, conv2d_backward_weight<T>,
                         conv2d_backward_bias<T>)
 

@@ -27,6 +27,7 @@ struct Conv2dShape {
 template <class T>
 struct Conv2dKernels {
   bool (*accepts)(const Conv2dShape& shape, ConvAlgorithm algorithm);  // forward
+  ConvAlgorithm (*algorithm)(const Conv2dShape& shape);                // what forward uses
   // What forward reads in place of the weight where it was prepared before the call.
   PreparedWeight (*prepared)(const Conv2dShape& shape);
   void (*prepare)(const Run& run, const Conv2dShape& shape, const T* weight, T* to);

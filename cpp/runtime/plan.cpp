@@ -46,7 +46,7 @@ int64_t Plan::workspace(int slots) const {
   return most;
 }
 
-bool Plan::run(const void* const* inputs, void* const* outputs, int64_t* times) const {
+bool Plan::run(const void* const* inputs, void* const* outputs) const {
   const int slots = num_slots();
   const int64_t scratch = workspace(slots), arena = aligned(arena_bytes_);
   char* block = nullptr;
@@ -56,14 +56,12 @@ bool Plan::run(const void* const* inputs, void* const* outputs, int64_t* times) 
   }
   const FlushDenormals flush;
   const Memory memory{block, inputs, outputs};
-  int64_t before = times == nullptr ? 0 : nanoseconds();
+  int64_t before = nanoseconds();
   for (const auto& step : steps_) {
     step->run(memory, {step->work() < kThreadedWork ? 1 : slots, block + arena});
-    if (times != nullptr) {
-      const int64_t now = nanoseconds();
-      *times++ = now - before;
-      before = now;
-    }
+    const int64_t now = nanoseconds();
+    step->took(now - before);
+    before = now;
   }
   if (block != nullptr) pool_free(block);
   return true;

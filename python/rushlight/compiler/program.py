@@ -133,12 +133,11 @@ class Program:
 def _run_segment(
     part: _Segment, values: _Values, start: float, timings: list[Timing] | None
 ) -> None:
-    times: list[float] | None = None if timings is None else []
     given = [np.ascontiguousarray(values[each]) for each in part.inputs]
-    values.update(zip(part.outputs, part.plan.run(given, None, times), strict=True))
-    if timings is None or times is None:
+    values.update(zip(part.outputs, part.plan.run(given), strict=True))
+    if timings is None:
         return
-    for node, seconds in zip(part.steps, times, strict=True):
+    for node, seconds in zip(part.steps, part.plan.times(), strict=True):
         timings.append(Timing(node, start, seconds))
         start += seconds
 
