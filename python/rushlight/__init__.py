@@ -48,13 +48,14 @@ if TYPE_CHECKING:
     from rushlight import models as models
     from rushlight.compiler import CompileError as CompileError
     from rushlight.compiler import compile as compile
+    from rushlight.compiler import profile as profile
 
 
 def __getattr__(name: str) -> Any:
     """Import what most programs never ask for when it is first asked for."""
     if name == "models":
         return import_module("rushlight.models")
-    if name in ("CompileError", "compile"):
+    if name in ("CompileError", "compile", "profile"):
         return getattr(import_module("rushlight.compiler"), name)
     raise AttributeError(f"module 'rushlight' has no attribute {name!r}")
 

@@ -13,9 +13,11 @@ from rushlight import _core
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.grad_mode import state as mode
 from rushlight.autograd.inplace import check_in_place, check_place, check_writable
+from rushlight.compiler.explain import Explanation, explain
 from rushlight.compiler.graph import filled
 from rushlight.compiler.passes import optimise
-from rushlight.compiler.program import Program, Timing
+from rushlight.compiler.profiler import Event, Profile
+from rushlight.compiler.program import Program
 from rushlight.compiler.structure import leaves_of, signature
 from rushlight.compiler.trace import Trace, trace
 from rushlight.compiler.watch import Structure, Watch
@@ -156,22 +158,63 @@ class Compiled:
 
     # -- running ------------------------------------------------------------------------------
 
-    def _run(
-        self, entry: _Entry, args: Any, kwargs: Any, out: Any, timings: list[Timing] | None = None
-    ) -> Any:
+    def _run(self, entry: _Entry, args: Any, kwargs: Any, out: Any) -> Any:
         if not kwargs and len(args) == 1 and isinstance(args[0], TensorBase):
             leaves = list(args)
         else:
             leaves = leaves_of((args, kwargs))
-        results = entry.program.run([each._array for each in leaves], None, timings)
+        arrays = [each._array for each in leaves]
+        places = None if out is None else _places(out, entry, arrays)
+        results = entry.program.run(arrays, places)
         if entry.trace.written:
             _write_back(entry.trace.written, leaves, results)
-        if out is not None:
+        if out is None:
+            if entry.returns_tensor:
+                return wrap(results[0])
+            return filled(entry.trace.result, lambda number: wrap(results[number]))
+        if places is None:
             made = filled(entry.trace.result, lambda number: wrap(results[number]))
             return _copied_to(out, made)
-        if entry.returns_tensor:
-            return wrap(results[0])
-        return filled(entry.trace.result, lambda number: wrap(results[number]))
+        for each in leaves_of(out):
+            each._bump_version()
+        return out
+
+    # -- what was made ------------------------------------------------------------------------
+
+    def explain(self) -> Explanation:
+        """Return the steps of the plan that ran last, with the time of each in that run.
+
+        Raises
+        ------
+        RuntimeError
+            Before the first call.
+        """
+        if self._last is None:
+            raise RuntimeError(
+                "explain: nothing is compiled yet: call it once, under no_grad and in eval mode"
+            )
+        return explain(self._last.program, self._weights)
+
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """Return the time of each step of one call, which runs after another to warm up.
+
+        Raises
+        ------
+        RuntimeError
+            When the module itself would run: gradients are recorded, or it is in training mode.
+        """
+        entry = None if mode.enabled else self._entry(args, kwargs)
+        if entry is None:
+            raise RuntimeError("profile: plans run under no_grad and in evaluation mode only")
+        for _ in range(2):
+            self._run(entry, args, kwargs, None)
+        events, start = [], 0.0
+        for row in explain(entry.program, self._weights).rows:
+            details = {"module": row.path, "shapes": row.shapes, "algorithm": row.algorithm}
+            seconds = row.seconds or 0.0
+            events.append(Event(row.operations, start, seconds, threading.get_ident(), details))
+            start += seconds
+        return Profile(events)
 
     # -- as the module ------------------------------------------------------------------------
 
@@ -191,6 +234,24 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"Compiled({self.module!r})"
+
+
+def _places(out: Any, entry: _Entry, inputs: list[Array]) -> list[Array] | None:
+    """Return the memory of `out` where a plan can write to it directly, else None."""
+    values = entry.program.graph.outputs
+    arrays = [each._array for each in leaves_of(out)]
+    if mode.enabled or entry.trace.written or len(arrays) != len(values):
+        return None
+    for array, value in zip(arrays, values, strict=True):
+        flags = array.flags
+        if (
+            (array.shape, array.dtype) != (value.shape, value.dtype)
+            or not (flags.c_contiguous and flags.aligned and flags.writeable)
+            or any(np.may_share_memory(array, each) for each in inputs)
+            or sum(np.may_share_memory(array, each) for each in arrays) != 1
+        ):
+            return None
+    return arrays
 
 
 def _copied_to(out: Any, result: Any) -> Any:

@@ -16,7 +16,7 @@ from rushlight.compiler.homes import resolve
 from rushlight.compiler.passes import run_call
 from rushlight.dtypes import Array
 
-__all__ = ["Program", "Timing"]
+__all__ = ["Program"]
 
 _Values: TypeAlias = "dict[Value, Array]"
 
@@ -29,15 +29,6 @@ class _Segment:
     steps: list[Node]
     inputs: list[Value]
     outputs: list[Value]
-
-
-@dataclass
-class Timing:
-    """When a node ran, in seconds since the call began, and for how long."""
-
-    node: Node
-    start: float
-    seconds: float
 
 
 @dataclass(eq=False)
@@ -55,6 +46,7 @@ class Program:
     parts: list[_Segment | Node] = field(default_factory=list)
     # Set where it is all there is to do, on the inputs and results as they come.
     _only_plan: _core.Plan | None = None
+    _eager_times: dict[Node, float] = field(default_factory=dict)
 
     @staticmethod
     def build(graph: Graph, weights: _core.PlanWeights) -> Program:
@@ -82,6 +74,25 @@ class Program:
                 program._only_plan = plan
         return program
 
+    def nodes(self) -> list[Node]:
+        """Return what runs, in order."""
+        return [
+            node
+            for part in self.parts
+            for node in ([part] if isinstance(part, Node) else dict.fromkeys(part.steps))
+        ]
+
+    def times(self) -> dict[Node, float]:
+        """Return the seconds of each node in the last run; nothing before the first."""
+        found: dict[Node, float] = {}
+        for part in self.parts:
+            if isinstance(part, _Segment):
+                for node, seconds in zip(part.steps, part.plan.times(), strict=True):
+                    found[node] = found.get(node, 0.0) + seconds
+            elif part in self._eager_times:
+                found[part] = self._eager_times[part]
+        return {node: seconds for node, seconds in found.items() if seconds > 0}
+
     @property
     def plan_bytes(self) -> int:
         """Bytes that a running call needs beside weights, arguments and results."""
@@ -92,12 +103,7 @@ class Program:
         ]
         return max(sizes, default=0)
 
-    def run(
-        self,
-        arrays: Sequence[Array],
-        out: Sequence[Array] | None = None,
-        timings: list[Timing] | None = None,
-    ) -> list[Array]:
+    def run(self, arrays: Sequence[Array], out: Sequence[Array] | None = None) -> list[Array]:
         """Return what the net makes of its inputs.
 
         Parameters
@@ -106,40 +112,24 @@ class Program:
             The inputs.
         out : sequence of ndarray, optional
             Where the results go, dense and apart from the inputs; new memory by default.
-        timings : list, optional
-            Gets the time of each node.
         """
-        plan = self._only_plan
-        if plan is not None and timings is None:
-            return plan.run(arrays, out)
+        if self._only_plan is not None:
+            return self._only_plan.run(arrays, out)
         values: _Values = dict(zip(self.graph.inputs, arrays, strict=True))
-        begin = perf_counter()
         for part in self.parts:
-            start = perf_counter() - begin
             if isinstance(part, _Segment):
-                _run_segment(part, values, start, timings)
-                continue
-            values.update(zip(part.outputs, _run_node(part, values), strict=True))
-            if timings is not None:
-                timings.append(Timing(part, start, perf_counter() - begin - start))
+                given = [np.ascontiguousarray(values[each]) for each in part.inputs]
+                values.update(zip(part.outputs, part.plan.run(given), strict=True))
+            else:
+                start = perf_counter()
+                values.update(zip(part.outputs, _run_node(part, values), strict=True))
+                self._eager_times[part] = perf_counter() - start
         results = [values[each] for each in self.graph.outputs]
         if out is None:
             return results
         for place, result in zip(out, results, strict=True):
             np.copyto(place, result)
         return list(out)
-
-
-def _run_segment(
-    part: _Segment, values: _Values, start: float, timings: list[Timing] | None
-) -> None:
-    given = [np.ascontiguousarray(values[each]) for each in part.inputs]
-    values.update(zip(part.outputs, part.plan.run(given), strict=True))
-    if timings is None:
-        return
-    for node, seconds in zip(part.steps, part.plan.times(), strict=True):
-        timings.append(Timing(node, start, seconds))
-        start += seconds
 
 
 def _grouped(nodes: Sequence[Node]) -> list[list[Node] | Node]:
