@@ -17,6 +17,7 @@ __all__ = ["ADAPTERS", "ALL", "Runner", "adapter", "installed"]
 # By library: the package that must be there, and the adapter.
 ADAPTERS = {
     "rushlight": ("rushlight", "rushlight_eager"),
+    "eager": ("rushlight", "rushlight_eager"),  # beside compiled nets, which are "rushlight" there
     "torch": ("torch", "torch_eager"),
     "torch_cl": ("torch", "torch_channels_last"),
     "onnxruntime": ("onnxruntime", "onnx_runtime"),

@@ -1,4 +1,4 @@
-"""Rushlight, eager, without recording for backward."""
+"""Rushlight, without recording for backward: eager modules, and compiled ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.peers import Runner
 from rushlight import nn
 
 engine = rushlight
-__all__ = ["engine", "module", "nn", "start"]
+__all__ = ["compiled", "engine", "module", "nn", "start"]
 
 
 def start(threads: int) -> None:
@@ -23,3 +23,8 @@ def module(net: Any, x: Any) -> Runner:
     net.eval()
     source = rushlight.tensor(x)
     return Runner(lambda: net(source), lambda result: result.numpy())
+
+
+def compiled(net: Any, x: Any) -> Runner:
+    """Return the compiled module's call."""
+    return module(rushlight.compile(net), x)
