@@ -5,6 +5,7 @@
 
 #include "bindings/conv2d_arguments.h"
 #include "bindings/families.h"
+#include "bindings/plan_arguments.h"
 #include "bindings/plan_places.h"
 #include "bindings/windows.h"
 
@@ -12,49 +13,6 @@ namespace rushlight::bindings {
 namespace {
 
 using runtime::Place;
-
-int64_t bytes_of(const char* op, std::initializer_list<int64_t> sizes, DType dtype) {
-  return checked_mul(op, element_count(op, sizes.begin(), static_cast<int>(sizes.size())),
-                     item_size(dtype));
-}
-
-DType floating(const char* op, py::handle object) {
-  const DType dtype = dtype_argument(op, "dtype", object);
-  if (dtype == DType::f32 || dtype == DType::f64) return dtype;
-  raise_type(std::string(op) + ": dtype must be float32 or float64, got " + dtype_name(dtype));
-}
-
-Dims dims_of(const char* op, const char* name, py::handle object, size_t count) {
-  Dims dims = integers(op, name, object);
-  const bool negative = std::any_of(dims.begin(), dims.end(), [](int64_t d) { return d < 0; });
-  if (dims.size() == count && !negative) return dims;
-  raise_value(std::string(op) + ": " + name + " must be " + std::to_string(count) + " sizes, got " +
-              shape_text(dims));
-}
-
-// What stands behind the sums of a step: (scale, shift, residual, clamp).
-template <class T>
-runtime::EpiloguePlaces<T> epilogue(PlanObject& self, const char* op, py::handle object,
-                                    DType dtype, int64_t channels, int64_t bytes) {
-  if (!py::isinstance<py::tuple>(object) || py::len(object) != 4) {
-    raise_type(std::string(op) + ": epilogue must be (scale, shift, residual, clamp)");
-  }
-  const auto parts = py::reinterpret_borrow<py::tuple>(object);
-  runtime::EpiloguePlaces<T> places;
-  places.scale = self.constant(op, "scale", parts[0], dtype, channels);
-  places.shift = self.constant(op, "shift", parts[1], dtype, channels);
-  places.residual = self.place(op, "residual", parts[2], bytes);
-  const py::object clamp = parts[3];
-  if (clamp.is_none()) return places;
-  if (!py::isinstance<py::tuple>(clamp) || py::len(clamp) != 2) {
-    raise_type(std::string(op) + ": clamp must be None or a pair (low, high)");
-  }
-  const auto range = py::reinterpret_borrow<py::tuple>(clamp);
-  places.activation = Activation::clamp;
-  places.low = static_cast<T>(number(op, "clamp", range[0]));
-  places.high = static_cast<T>(number(op, "clamp", range[1]));
-  return places;
-}
 
 // conv2d and linear. A weight that a kernel prepares is not kept as it came.
 template <class T, class Kernels, class Shape>
@@ -214,22 +172,6 @@ void add_binary(PlanObject& self, const std::string& name, py::handle dst, py::h
   });
 }
 
-Window window(const Dims& numbers, size_t axis, int64_t size) {
-  // kernel, stride, padding and dilation, each of rows and columns
-  return {size, numbers[axis], numbers[2 + axis], numbers[4 + axis], numbers[6 + axis]};
-}
-
-// Checks that every window begins inside the padded plane: sizes with ceil_mode are made in Python.
-void check_pool(const char* op, const Window& window, int64_t out) {
-  const bool positive = window.size > 0 && window.kernel > 0 && window.stride > 0 &&
-                        window.dilation > 0 && window.padding >= 0 && out > 0;
-  const int64_t span = positive ? checked_mul(op, window.kernel, window.dilation) : 0;
-  const int64_t last = positive ? checked_mul(op, out - 1, window.stride) : 0;
-  checked_add(op, span, checked_add(op, last, window.padding));
-  if (positive && last < checked_add(op, window.size, window.padding)) return;
-  raise_value(std::string(op) + ": " + std::to_string(out) + " windows do not fit");
-}
-
 void add_pool(PlanObject& self, const std::string& kind, py::handle dst, py::handle src,
               py::handle src_shape, py::handle dst_plane, py::handle windows,
               bool count_include_pad, py::handle divisor, py::handle dtype_object) {
@@ -237,20 +179,8 @@ void add_pool(PlanObject& self, const std::string& kind, py::handle dst, py::han
   const Dims from = dims_of(op, "src_shape", src_shape, 3);
   const Dims out = dims_of(op, "dst_plane", dst_plane, 2);
   const DType dtype = floating(op, dtype_object);
-  PoolShape s{};
-  s.planes = from[0], s.ih = from[1], s.iw = from[2], s.oh = out[0], s.ow = out[1];
-  if (s.ih < 1 || s.iw < 1 || s.oh < 1 || s.ow < 1)
-    raise_value("plan.pool: planes must not be empty");
-  s.count_include_pad = count_include_pad;
-  s.divisor = integer(op, "divisor", divisor);
-  if (kind != "adaptive_avg") {
-    const Dims numbers = dims_of(op, "windows", windows, 8);
-    check_pool(op, window(numbers, 0, s.ih), s.oh);
-    check_pool(op, window(numbers, 1, s.iw), s.ow);
-    s.kh = numbers[0], s.kw = numbers[1], s.stride_h = numbers[2], s.stride_w = numbers[3];
-    s.padding_h = numbers[4], s.padding_w = numbers[5];
-    s.dilation_h = numbers[6], s.dilation_w = numbers[7];
-  }
+  const PoolShape s = pool_shape(op, from, out, windows, kind == "adaptive_avg", count_include_pad,
+                                 integer(op, "divisor", divisor));
   const Place x = self.place(op, "src", src, bytes_of(op, {s.planes, s.ih, s.iw}, dtype));
   const Place to = self.place(op, "dst", dst, bytes_of(op, {s.planes, s.oh, s.ow}, dtype));
   const int64_t work =
@@ -401,8 +331,8 @@ void bind_plan(py::module_& m) {
   py::class_<PlanWeights>(m, "PlanWeights")
       .def(py::init<>())
       .def_property_readonly("bytes", &PlanWeights::bytes);
-  py::class_<PlanObject>(m, "Plan")
-      .def(py::init<py::handle, py::handle, py::handle>(), py::arg("arena_bytes"),
+  py::class_<PlanObject> plan(m, "Plan");
+  plan.def(py::init<py::handle, py::handle, py::handle>(), py::arg("arena_bytes"),
            py::arg("inputs"), py::arg("outputs"))
       .def_property_readonly("steps", [](const PlanObject& self) { return self.plan.size(); })
       .def_property_readonly("arena_bytes",
@@ -421,6 +351,7 @@ void bind_plan(py::module_& m) {
       .def("fill", &add_fill)
       .def("run", &run_plan, py::arg("inputs"), py::arg("out") = py::none())
       .def("times", &plan_times);
+  bind_blocked_steps(m, plan);
 }
 
 }  // namespace rushlight::bindings

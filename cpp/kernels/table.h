@@ -6,6 +6,7 @@
 #include "kernels/affine.h"
 #include "kernels/arithmetic.h"
 #include "kernels/batch_norm.h"
+#include "kernels/blocked.h"
 #include "kernels/conv2d.h"
 #include "kernels/linear.h"
 #include "kernels/log_softmax.h"
@@ -23,6 +24,7 @@
   X(AffineKernels, affine)          \
   X(ArithmeticKernels, arithmetic)  \
   X(BatchNormKernels, batch_norm)   \
+  X(BlockedKernels, blocked)        \
   X(Conv2dKernels, conv2d)          \
   X(LinearKernels, linear)          \
   X(LogSoftmaxKernels, log_softmax) \

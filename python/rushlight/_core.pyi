@@ -307,6 +307,18 @@ _Epilogue: TypeAlias = tuple[
 ]
 _DType: TypeAlias = numpy.dtype[Any]
 
+def channel_block(dtype: _DType) -> int: ...
+def blocked_conv2d_algorithm(
+    src_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    dtype: _DType,
+    src_blocked: bool,
+) -> str | None: ...
+
 class PlanWeights:
     """The weights of a compiled net as kernels read them, shared by its plans."""
 
@@ -403,6 +415,51 @@ class Plan:
         dtype: _DType,
     ) -> None: ...
     def fill(self, dst: _Place, count: int, value: float, dtype: _DType) -> None: ...
+
+    # on images in blocks of channels
+    def blocked_conv2d(
+        self,
+        dst: _Place,
+        src: _Place,
+        src_shape: Sequence[int],
+        weight: _Array,
+        stride: _Pair,
+        padding: _Pair,
+        dilation: _Pair,
+        groups: int,
+        epilogue: _Epilogue,
+        weights: PlanWeights,
+        name: str,
+        src_blocked: bool,
+    ) -> None: ...
+    def blocked_pool(
+        self,
+        kind: Literal["max", "avg"],
+        dst: _Place,
+        src: _Place,
+        src_shape: Sequence[int],
+        dst_plane: Sequence[int],
+        windows: Sequence[int],
+        count_include_pad: bool,
+        divisor: int,
+        dtype: _DType,
+    ) -> None: ...
+    def reorder(
+        self,
+        kind: Literal["to_blocked", "to_plain", "mean"],
+        dst: _Place,
+        src: _Place,
+        shape: Sequence[int],
+        dtype: _DType,
+    ) -> None: ...
+    def blocked_affine(
+        self,
+        dst: _Place,
+        src: _Place,
+        shape: Sequence[int],
+        dtype: _DType,
+        epilogue: _Epilogue,
+    ) -> None: ...
     def run(
         self, inputs: Sequence[_Array], out: Sequence[_Array] | None = None
     ) -> list[_Array]: ...

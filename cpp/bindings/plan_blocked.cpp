@@ -1,0 +1,176 @@
+// The steps of plans on images in blocks of channels; see kernels/blocked.h.
+#include <optional>
+
+#include "bindings/conv2d_arguments.h"
+#include "bindings/plan_arguments.h"
+#include "runtime/plan_steps_blocked.h"
+
+namespace rushlight::bindings {
+namespace {
+
+using runtime::Place;
+
+template <class T>
+const BlockedKernels<T>& blocked() {
+  return *runtime::kernels<T>().blocked;
+}
+
+// Channels with those that fill the last block.
+template <class T>
+int64_t padded(int64_t channels) {
+  const int64_t lanes = blocked<T>().lanes;
+  return (channels + lanes - 1) / lanes * lanes;
+}
+
+int64_t channel_block(py::handle dtype) {
+  int64_t lanes = 0;
+  with_type(floating("channel_block", dtype),
+            [&](auto t) { lanes = blocked<decltype(t)>().lanes; });
+  return lanes;
+}
+
+const char* name_of(BlockedAlgorithm algorithm) {
+  switch (algorithm) {
+    case BlockedAlgorithm::direct:
+      return "blocked direct";
+    case BlockedAlgorithm::depthwise:
+      return "blocked depthwise";
+    case BlockedAlgorithm::winograd2:
+      return "blocked winograd2";
+    case BlockedAlgorithm::winograd4:
+      return "blocked winograd4";
+    case BlockedAlgorithm::none:
+      break;
+  }
+  return "";
+}
+
+// None where a plain convolution has to do it.
+std::optional<std::string> algorithm_of(py::handle src_shape, py::handle weight_shape,
+                                        py::handle stride, py::handle padding, py::handle dilation,
+                                        py::handle groups, py::handle dtype, bool src_blocked) {
+  const char* op = "blocked_conv2d_algorithm";
+  const Dims src = integers(op, "src_shape", src_shape);
+  const Dims weight = integers(op, "weight_shape", weight_shape);
+  const Conv2dShape s =
+      conv2d_shape(op, src, weight, ConvSettings(op, stride, padding, dilation, groups));
+  BlockedAlgorithm found = BlockedAlgorithm::none;
+  with_type(floating(op, dtype),
+            [&](auto t) { found = blocked<decltype(t)>().algorithm(s, !src_blocked); });
+  if (found == BlockedAlgorithm::none) return std::nullopt;
+  return name_of(found);
+}
+
+void add_conv2d(PlanObject& self, py::handle dst, py::handle src, py::handle src_shape,
+                py::handle weight_object, py::handle stride, py::handle padding,
+                py::handle dilation, py::handle groups, py::handle epilogue_object,
+                PlanWeights& weights, const std::string& name, bool src_blocked) {
+  const char* op = "plan.blocked_conv2d";
+  const Array weight(op, "weight", weight_object);
+  const Conv2dShape s = conv2d_shape(op, integers(op, "src_shape", src_shape), weight.sizes(),
+                                     ConvSettings(op, stride, padding, dilation, groups));
+  const DType dtype = weight.dtype();
+  with_type(dtype, [&](auto t) {
+    using T = decltype(t);
+    const BlockedKernels<T>& kernels = blocked<T>();
+    const bool plain = !src_blocked;
+    if (kernels.algorithm(s, plain) == BlockedAlgorithm::none) {
+      raise_value(std::string(op) + ": no blocked kernel takes this convolution");
+    }
+    const int64_t ic = plain ? s.ic : padded<T>(s.ic), oc = padded<T>(s.oc);
+    const int64_t bytes = bytes_of(op, {s.n, oc, s.oh, s.ow}, dtype);
+    const Place from = self.place(op, "src", src, bytes_of(op, {s.n, ic, s.ih, s.iw}, dtype));
+    const Place to = self.place(op, "dst", dst, bytes);
+    const auto places = epilogue<T>(self, op, epilogue_object, dtype, oc, bytes);
+    const runtime::WeightKey key{
+        &kernels, kernels.prepared(s, plain), {s.oc, s.ic, s.kh, s.kw, s.groups}};
+    const int64_t work = work_of_conv2d(s);
+    auto block = weights.find(op, name, key, [&](void* memory) {
+      KernelScope scope(work);
+      const Run& run = scope.with_workspace(op, 0);
+      kernels.prepare(run, s, plain, weight.data<T>(), static_cast<T*>(memory));
+    });
+    self.plan.add(std::make_unique<runtime::BlockedConv2dStep<T>>(work, &kernels, s, plain, from,
+                                                                  std::move(block), places, to));
+  });
+}
+
+void add_pool(PlanObject& self, const std::string& kind, py::handle dst, py::handle src,
+              py::handle src_shape, py::handle dst_plane, py::handle windows,
+              bool count_include_pad, py::handle divisor, py::handle dtype_object) {
+  const char* op = "plan.blocked_pool";
+  const Dims from = dims_of(op, "src_shape", src_shape, 4);
+  const Dims out = dims_of(op, "dst_plane", dst_plane, 2);
+  const DType dtype = floating(op, dtype_object);
+  with_type(dtype, [&](auto t) {
+    using T = decltype(t);
+    const BlockedKernels<T>& kernels = blocked<T>();
+    const int64_t blocks = padded<T>(from[1]) / kernels.lanes;
+    const Dims planes{checked_mul(op, from[0], blocks), from[2], from[3]};
+    const PoolShape s = pool_shape(op, planes, out, windows, false, count_include_pad,
+                                   integer(op, "divisor", divisor));
+    const int64_t lanes = kernels.lanes;
+    const Place x = self.place(op, "src", src, bytes_of(op, {s.planes, s.ih, s.iw, lanes}, dtype));
+    const Place to = self.place(op, "dst", dst, bytes_of(op, {s.planes, s.oh, s.ow, lanes}, dtype));
+    const int64_t work =
+        work_of({s.planes, s.oh, s.ow, s.kh, s.kw}) + work_of({s.planes, s.ih, s.iw});
+    if (kind != "max" && kind != "avg")
+      raise_value(std::string(op) + ": unknown kind '" + kind + "'");
+    self.plan.add(std::make_unique<runtime::AvgPoolStep<T>>(
+        work * lanes, kind == "max" ? kernels.max_pool : kernels.avg_pool, s, x, to));
+  });
+}
+
+// Between the layouts, and from blocked images to the plain means of their planes.
+void add_reorder(PlanObject& self, const std::string& kind, py::handle dst, py::handle src,
+                 py::handle shape, py::handle dtype_object) {
+  const char* op = "plan.reorder";
+  const Dims d = dims_of(op, "shape", shape, 3);
+  const DType dtype = floating(op, dtype_object);
+  with_type(dtype, [&](auto t) {
+    using T = decltype(t);
+    const BlockedKernels<T>& kernels = blocked<T>();
+    const int64_t in_blocks = bytes_of(op, {d[0], padded<T>(d[1]), d[2]}, dtype);
+    const int64_t plain = bytes_of(op, {d[0], d[1], d[2]}, dtype);
+    typename runtime::ReorderStep<T>::Kernel kernel = kernels.mean;
+    int64_t read = in_blocks, written = bytes_of(op, {d[0], d[1]}, dtype);
+    if (kind == "to_blocked") {
+      kernel = kernels.to_blocked, read = plain, written = in_blocks;
+    } else if (kind == "to_plain") {
+      kernel = kernels.to_plain, written = plain;
+    } else if (kind != "mean") {
+      raise_value(std::string(op) + ": unknown kind '" + kind + "'");
+    }
+    const Place from = self.place(op, "src", src, read), to = self.place(op, "dst", dst, written);
+    self.plan.add(std::make_unique<runtime::ReorderStep<T>>(
+        2 * (read + written) / item_size(dtype), kernel, ReorderShape{d[0], d[1], d[2]}, from, to));
+  });
+}
+
+void add_affine(PlanObject& self, py::handle dst, py::handle src, py::handle shape,
+                py::handle dtype_object, py::handle epilogue_object) {
+  const char* op = "plan.blocked_affine";
+  const Dims d = dims_of(op, "shape", shape, 3);
+  const DType dtype = floating(op, dtype_object);
+  with_type(dtype, [&](auto t) {
+    using T = decltype(t);
+    const int64_t channels = padded<T>(d[1]), bytes = bytes_of(op, {d[0], channels, d[2]}, dtype);
+    const Place from = self.place(op, "src", src, bytes), to = self.place(op, "dst", dst, bytes);
+    self.plan.add(std::make_unique<runtime::BlockedAffineStep<T>>(
+        2 * bytes / item_size(dtype), &blocked<T>(), ReorderShape{d[0], d[1], d[2]}, from,
+        epilogue<T>(self, op, epilogue_object, dtype, channels, bytes), to));
+  });
+}
+
+}  // namespace
+
+void bind_blocked_steps(py::module_& m, py::class_<PlanObject>& plan) {
+  m.def("channel_block", &channel_block);
+  m.def("blocked_conv2d_algorithm", &algorithm_of);
+  plan.def("blocked_conv2d", &add_conv2d)
+      .def("blocked_pool", &add_pool)
+      .def("reorder", &add_reorder)
+      .def("blocked_affine", &add_affine);
+}
+
+}  // namespace rushlight::bindings

@@ -1,0 +1,294 @@
+#include "kernels/blocked.h"
+
+#include <math.h>
+
+#include "kernels/blocked_conv.h"
+#include "kernels/blocked_tile.h"
+#include "kernels/family.h"
+#include "kernels/pooling_windows.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+namespace {
+
+// -- convolutions ------------------------------------------------------------------------------
+
+bool is_winograd(BlockedAlgorithm algorithm) {
+  return algorithm == BlockedAlgorithm::winograd2 || algorithm == BlockedAlgorithm::winograd4;
+}
+
+int outputs_of(BlockedAlgorithm algorithm) {
+  return algorithm == BlockedAlgorithm::winograd2 ? 2 : 4;
+}
+
+// About the cycles of one core: products, and what the transforms and the weights cost beside.
+template <class T>
+double winograd_cycles(const Conv2dShape& s, int outputs) {
+  constexpr double lanes = Native<T>::lanes, per_point = 1.5, per_byte = 1.0 / 16;
+  const double tiles = static_cast<double>(s.n * ceil_div(s.oh, outputs) * ceil_div(s.ow, outputs));
+  const double points = static_cast<double>((outputs + 2) * (outputs + 2));
+  const double ic = static_cast<double>(s.ic);
+  const double blocks = static_cast<double>(ceil_div(s.oc, Native<T>::lanes));
+  const double products = points * larger(4, static_cast<int64_t>(tiles)) * ic * blocks / 2;
+  const double transforms = per_point * points * tiles * (ic / lanes + blocks);
+  const double weights = points * ic * blocks * lanes * double{sizeof(T)} * per_byte;
+  return products + transforms + weights;
+}
+
+template <class T>
+double direct_cycles(const Conv2dShape& s) {
+  constexpr double per_byte = 1.0 / 16;
+  const double pixels = static_cast<double>(s.n * s.oh * s.ow);
+  const double taps = static_cast<double>(s.ic * s.kh * s.kw);
+  const double blocks = static_cast<double>(ceil_div(s.oc, Native<T>::lanes));
+  constexpr double lanes = Native<T>::lanes;
+  return pixels * taps * blocks / 2 * 1.1 + taps * blocks * lanes * double{sizeof(T)} * per_byte;
+}
+
+template <class T>
+BlockedAlgorithm blocked_algorithm(const Conv2dShape& s, bool plain_src) {
+  constexpr int64_t most_taps = 1024, most_plain = 8;
+  if (s.kh * s.kw > most_taps) return BlockedAlgorithm::none;
+  if (s.groups > 1) {
+    const bool depthwise = s.groups == s.ic && s.oc == s.ic && !plain_src;
+    return depthwise ? BlockedAlgorithm::depthwise : BlockedAlgorithm::none;
+  }
+  if (plain_src) {
+    return s.ic <= most_plain ? BlockedAlgorithm::direct : BlockedAlgorithm::none;
+  }
+  const bool filter = s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 &&
+                      s.dilation_h == 1 && s.dilation_w == 1;
+  if (!filter || !s.may_use_winograd || smaller(s.ic, s.oc) < 16) return BlockedAlgorithm::direct;
+  const double two = winograd_cycles<T>(s, 2), four = winograd_cycles<T>(s, 4);
+  if (direct_cycles<T>(s) < (two < four ? two : four)) return BlockedAlgorithm::direct;
+  return two < four ? BlockedAlgorithm::winograd2 : BlockedAlgorithm::winograd4;
+}
+
+template <class T>
+PreparedWeight blocked_prepared(const Conv2dShape& s, bool plain_src) {
+  const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
+  // Apart from the layouts of plain convolutions, and a plain source from a blocked one.
+  const int64_t layout = 100 + static_cast<int64_t>(algorithm) + (plain_src ? 10 : 0);
+  int64_t size = blocked_direct_weights<T>(s);
+  if (algorithm == BlockedAlgorithm::depthwise) size = blocked_depthwise_weights<T>(s);
+  if (is_winograd(algorithm)) size = blocked_winograd_weights<T>(s, outputs_of(algorithm));
+  return {size * int64_t{sizeof(T)}, layout};
+}
+
+template <class T>
+void blocked_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight, T* to) {
+  const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
+  if (algorithm == BlockedAlgorithm::depthwise) return blocked_depthwise_prepare(s, weight, to);
+  if (is_winograd(algorithm)) {
+    return blocked_winograd_prepare(run, s, outputs_of(algorithm), weight, to);
+  }
+  blocked_direct_prepare(run, s, plain_src, weight, to);
+}
+
+template <class T>
+int64_t blocked_workspace(const Conv2dShape& s, bool plain_src, int slots) {
+  const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
+  int64_t size = 0;
+  if (algorithm == BlockedAlgorithm::depthwise) {
+    size = blocked_depthwise_workspace<T>(s, slots);
+  } else if (is_winograd(algorithm)) {
+    size = blocked_winograd_workspace<T>(s, outputs_of(algorithm), slots);
+  } else {
+    size = blocked_direct_workspace<T>(s, plain_src, slots);
+  }
+  return size * int64_t{sizeof(T)};
+}
+
+template <class T>
+void blocked_conv2d(const Run& run, const Conv2dShape& s, bool plain_src, const T* src,
+                    const T* prepared, const Epilogue<T>& epilogue, T* dst) {
+  const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
+  if (algorithm == BlockedAlgorithm::depthwise) {
+    return blocked_depthwise(run, s, src, prepared, epilogue, dst);
+  }
+  if (is_winograd(algorithm)) {
+    return blocked_winograd(run, s, outputs_of(algorithm), src, prepared, epilogue, dst);
+  }
+  blocked_direct(run, s, plain_src, src, prepared, epilogue, dst);
+}
+
+// -- pooling -----------------------------------------------------------------------------------
+
+template <class T, class Body>
+void blocked_pool(const Run& run, const PoolShape& s, const T* src, T* dst, const Body& body) {
+  constexpr int64_t lanes = Native<T>::lanes;
+  const Windows<Axis> windows = fixed_windows(s);
+  parallel(run, s.planes, [&](int64_t plane, int) {
+    const T* from = src + plane * s.ih * s.iw * lanes;
+    T* to = dst + plane * s.oh * s.ow * lanes;
+    for_each_window(s, windows, [&](int64_t at, const Taps& ys, const Taps& xs) {
+      body(from, ys, xs).store(to + at * lanes);
+    });
+  });
+}
+
+template <class T>
+void blocked_max_pool(const Run& run, const PoolShape& s, const T* src, T* dst) {
+  using V = Native<T>;
+  blocked_pool(run, s, src, dst, [&](const T* from, const Taps& ys, const Taps& xs) {
+    V most = V::broadcast(-T(INFINITY));
+    for (int64_t y = ys.begin; y < ys.end; y += ys.step) {
+      for (int64_t x = xs.begin; x < xs.end; x += xs.step) {
+        most = max(V::load(from + (y * s.iw + x) * V::lanes), most);
+      }
+    }
+    return most;
+  });
+}
+
+template <class T>
+void blocked_avg_pool(const Run& run, const PoolShape& s, const T* src, T* dst) {
+  using V = Native<T>;
+  blocked_pool(run, s, src, dst, [&](const T* from, const Taps& ys, const Taps& xs) {
+    V total = V::zero();
+    for (int64_t y = ys.begin; y < ys.end; y += ys.step) {
+      for (int64_t x = xs.begin; x < xs.end; x += xs.step) {
+        total += V::load(from + (y * s.iw + x) * V::lanes);
+      }
+    }
+    int64_t count = s.divisor;
+    if (count == 0 && s.count_include_pad) count = ys.padded * xs.padded;
+    if (count == 0) {
+      const auto inside = [](const Taps& t) {
+        return t.end > t.begin ? (t.end - t.begin - 1) / t.step + 1 : 0;
+      };
+      count = inside(ys) * inside(xs);
+    }
+    return total / V::broadcast(static_cast<T>(count));
+  });
+}
+
+// Sums of short runs are added up, so that errors stay small over large planes.
+template <class T>
+RUSHLIGHT_INLINE Native<T> sum_pixels(const T* from, int64_t count) {
+  using V = Native<T>;
+  constexpr int64_t run = 64;
+  V total = V::zero();
+  for (int64_t begin = 0; begin < count; begin += run) {
+    V part[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+    const int64_t end = smaller(count, begin + run);
+    int64_t i = begin;
+    for (; i + 4 <= end; i += 4) {
+      for (int k = 0; k < 4; ++k) part[k] += V::load(from + (i + k) * V::lanes);
+    }
+    for (; i < end; ++i) part[0] += V::load(from + i * V::lanes);
+    total += (part[0] + part[1]) + (part[2] + part[3]);
+  }
+  return total;
+}
+
+template <class T>
+void blocked_mean(const Run& run, const ReorderShape& s, const T* src, T* dst) {
+  using V = Native<T>;
+  const int64_t blocks = ceil_div(s.c, V::lanes);
+  parallel(run, s.n * blocks, [&](int64_t plane, int) {
+    const int64_t image = plane / blocks, c = plane % blocks * V::lanes;
+    const V total = sum_pixels(src + plane * s.spatial * V::lanes, s.spatial);
+    const V mean = total / V::broadcast(static_cast<T>(s.spatial));
+    const int64_t left = s.c - c;
+    T* to = dst + image * s.c + c;
+    if (left >= V::lanes) {
+      mean.store(to);
+    } else {
+      mean.store_partial(to, left);
+    }
+  });
+}
+
+// -- layout ------------------------------------------------------------------------------------
+
+constexpr int64_t kPixelsPerTask = 512;
+
+// Calls body(image, block, first pixel, pixels) in parallel.
+template <class T, class Body>
+void for_each_stretch(const Run& run, const ReorderShape& s, const Body& body) {
+  const int64_t blocks = ceil_div(s.c, Native<T>::lanes);
+  const int64_t stretches = ceil_div(s.spatial, kPixelsPerTask);
+  parallel(run, s.n * blocks * stretches, [&](int64_t task, int) {
+    const int64_t first = task % stretches * kPixelsPerTask, plane = task / stretches;
+    body(plane / blocks, plane % blocks, first, smaller(kPixelsPerTask, s.spatial - first));
+  });
+}
+
+template <class T>
+void to_blocked(const Run& run, const ReorderShape& s, const T* src, T* dst) {
+  constexpr int64_t lanes = Native<T>::lanes;
+  const int64_t blocks = ceil_div(s.c, lanes);
+  for_each_stretch<T>(run, s, [&](int64_t image, int64_t block, int64_t first, int64_t count) {
+    const int64_t channels = smaller(lanes, s.c - block * lanes);
+    const T* from = src + (image * s.c + block * lanes) * s.spatial + first;
+    T* to = dst + ((image * blocks + block) * s.spatial + first) * lanes;
+    int64_t c = 0;
+    for (; c + 4 <= channels; c += 4) {
+      int64_t i = 0;
+      for (; i + 4 <= count; i += 4) {
+        transpose_4x4(from + c * s.spatial + i, s.spatial, to + i * lanes + c, lanes);
+      }
+      for (; i < count; ++i) {
+        for (int64_t k = c; k < c + 4; ++k) to[i * lanes + k] = from[k * s.spatial + i];
+      }
+    }
+    for (; c < lanes; ++c) {
+      for (int64_t i = 0; i < count; ++i) {
+        to[i * lanes + c] = c < channels ? from[c * s.spatial + i] : T(0);
+      }
+    }
+  });
+}
+
+template <class T>
+void to_plain(const Run& run, const ReorderShape& s, const T* src, T* dst) {
+  constexpr int64_t lanes = Native<T>::lanes;
+  const int64_t blocks = ceil_div(s.c, lanes);
+  for_each_stretch<T>(run, s, [&](int64_t image, int64_t block, int64_t first, int64_t count) {
+    const int64_t channels = smaller(lanes, s.c - block * lanes);
+    const T* from = src + ((image * blocks + block) * s.spatial + first) * lanes;
+    T* to = dst + (image * s.c + block * lanes) * s.spatial + first;
+    int64_t c = 0;
+    for (; c + 4 <= channels; c += 4) {
+      int64_t i = 0;
+      for (; i + 4 <= count; i += 4) {
+        transpose_4x4(from + i * lanes + c, lanes, to + c * s.spatial + i, s.spatial);
+      }
+      for (; i < count; ++i) {
+        for (int64_t k = c; k < c + 4; ++k) to[k * s.spatial + i] = from[i * lanes + k];
+      }
+    }
+    for (; c < channels; ++c) {
+      for (int64_t i = 0; i < count; ++i) to[c * s.spatial + i] = from[i * lanes + c];
+    }
+  });
+}
+
+template <class T>
+void blocked_affine(const Run& run, const ReorderShape& s, const T* src,
+                    const Epilogue<T>& epilogue, T* dst) {
+  using V = Native<T>;
+  const int64_t blocks = ceil_div(s.c, V::lanes);
+  for_each_stretch<T>(run, s, [&](int64_t image, int64_t block, int64_t first, int64_t count) {
+    const int64_t at = ((image * blocks + block) * s.spatial + first) * V::lanes;
+    const Epilogue<T> e = epilogue.at(block * V::lanes, at);
+    const V scale = e.scale == nullptr ? V::broadcast(T(1)) : V::load(e.scale);
+    const V shift = e.shift == nullptr ? V::broadcast(T(-0.0)) : V::load(e.shift);
+    for (int64_t i = 0; i < count * V::lanes; i += V::lanes) {
+      V x = V::load(src + at + i);
+      if (e.scale != nullptr) x = x * scale;
+      if (e.shift != nullptr) x += shift;
+      if (e.residual != nullptr) x += V::load(e.residual + i);
+      activate(x, e).store(dst + at + i);
+    }
+  });
+}
+
+}  // namespace
+
+RUSHLIGHT_DEFINE_FAMILY(BlockedKernels, blocked, Native<T>::lanes, blocked_algorithm<T>,
+                        blocked_prepared<T>, blocked_prepare<T>, blocked_workspace<T>,
+                        blocked_conv2d<T>, blocked_max_pool<T>, blocked_avg_pool<T>,
+                        blocked_mean<T>, to_blocked<T>, to_plain<T>, blocked_affine<T>)
+
+}  // namespace rushlight::RUSHLIGHT_ISA

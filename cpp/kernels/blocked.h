@@ -1,0 +1,48 @@
+// The layout in which whole nets keep images between convolutions: channels in blocks of as many
+// as a vector has lanes, [n][blocks][h][w][lanes]. A pixel of a block is one vector, so every
+// kernel works on whole vectors whatever the size, the stride or the padding of the image.
+//
+// Lanes past the last channel hold any finite values; weights that meet them are zero.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/conv2d.h"
+#include "kernels/epilogue.h"
+#include "kernels/parallel.h"
+#include "kernels/pooling.h"
+#include "kernels/prepared_weight.h"
+
+namespace rushlight {
+
+enum class BlockedAlgorithm { none, direct, depthwise, winograd2, winograd4 };
+
+// One side plain, [n, c, spatial], the other blocked.
+struct ReorderShape {
+  int64_t n, c, spatial;
+};
+
+// Scale and shift of epilogues have a value for every lane of every block.
+template <class T>
+struct BlockedKernels {
+  int lanes;
+  // None where it takes a plain convolution. A plain src is for the few channels of an image.
+  BlockedAlgorithm (*algorithm)(const Conv2dShape& shape, bool plain_src);
+  PreparedWeight (*prepared)(const Conv2dShape& shape, bool plain_src);
+  void (*prepare)(const Run& run, const Conv2dShape& shape, bool plain_src, const T* weight, T* to);
+  int64_t (*workspace)(const Conv2dShape& shape, bool plain_src, int slots);  // bytes
+  void (*conv2d)(const Run& run, const Conv2dShape& shape, bool plain_src, const T* src,
+                 const T* prepared, const Epilogue<T>& epilogue, T* dst);
+  // `planes` of the shape counts blocks.
+  void (*max_pool)(const Run& run, const PoolShape& shape, const T* src, T* dst);
+  void (*avg_pool)(const Run& run, const PoolShape& shape, const T* src, T* dst);
+  // dst is plain, [n, c].
+  void (*mean)(const Run& run, const ReorderShape& shape, const T* src, T* dst);
+  void (*to_blocked)(const Run& run, const ReorderShape& shape, const T* src, T* dst);
+  void (*to_plain)(const Run& run, const ReorderShape& shape, const T* src, T* dst);
+  // dst may be src or the residual itself.
+  void (*affine)(const Run& run, const ReorderShape& shape, const T* src,
+                 const Epilogue<T>& epilogue, T* dst);
+};
+
+}  // namespace rushlight

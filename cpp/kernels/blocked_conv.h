@@ -1,0 +1,44 @@
+// The algorithms of convolutions on blocked images; see blocked.h. Sizes are in elements.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/blocked.h"
+#include "simd/vec.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+
+template <class T>
+int64_t blocked_direct_weights(const Conv2dShape& s);
+template <class T>
+void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
+                            T* to);
+template <class T>
+int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, int slots);
+template <class T>
+void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const T* src,
+                    const T* prepared, const Epilogue<T>& epilogue, T* dst);
+
+template <class T>
+int64_t blocked_depthwise_weights(const Conv2dShape& s);
+template <class T>
+void blocked_depthwise_prepare(const Conv2dShape& s, const T* weight, T* to);
+template <class T>
+int64_t blocked_depthwise_workspace(const Conv2dShape& s, int slots);
+template <class T>
+void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
+                       const Epilogue<T>& epilogue, T* dst);
+
+// `outputs` of a tile in each direction, 2 or 4.
+template <class T>
+int64_t blocked_winograd_weights(const Conv2dShape& s, int outputs);
+template <class T>
+void blocked_winograd_prepare(const Run& run, const Conv2dShape& s, int outputs, const T* weight,
+                              T* to);
+template <class T>
+int64_t blocked_winograd_workspace(const Conv2dShape& s, int outputs, int slots);
+template <class T>
+void blocked_winograd(const Run& run, const Conv2dShape& s, int outputs, const T* src,
+                      const T* prepared, const Epilogue<T>& epilogue, T* dst);
+
+}  // namespace rushlight::RUSHLIGHT_ISA

@@ -1,0 +1,234 @@
+// Convolutions on blocked images as they are written: any kernel, stride, padding and dilation.
+//
+// A task owns a band of output rows of some groups of output channels. Where the image is padded it
+// first copies the rows that the band reads, with zeros around them; elsewhere it reads the image.
+#include "kernels/blocked_conv.h"
+#include "kernels/blocked_tile.h"
+#include "kernels/blocked_weights.h"
+#include "kernels/conv2d_window.h"
+#include "kernels/packers.h"
+#include "kernels/red_zone.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+namespace {
+
+constexpr int64_t kMostTaps = 1024;
+
+// How a convolution is cut, from its sizes alone.
+template <class T>
+struct DirectPlan {
+  static constexpr int64_t lanes = Native<T>::lanes;
+
+  const Conv2dShape& s;
+  ChannelGroups<T> groups;
+  int64_t unit;        // elements of a pixel of a source block
+  int64_t src_blocks;  // a plain source has one for each channel
+  int64_t taps;
+  bool flat;      // pixels of neighbouring rows are neighbours
+  bool copies;    // the band
+  int64_t width;  // of a row of the band
+  int64_t band;   // output rows
+  int64_t bands, splits, groups_per_task;
+  int64_t chunk;  // source blocks whose weights stay in the first-level cache
+
+  DirectPlan(const Conv2dShape& s, bool plain)
+      : s(s),
+        groups(s.oc),
+        unit(plain ? 1 : lanes),
+        src_blocks(plain ? s.ic : ceil_div(s.ic, lanes)),
+        taps(s.kh * s.kw) {
+    const bool padded = s.padding_h > 0 || s.padding_w > 0;
+    flat = taps == 1 && s.stride_h == 1 && s.stride_w == 1 && !padded;
+    copies = padded;
+    width = copies ? (s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1 : s.iw;
+    constexpr int64_t source_budget = 262144 / int64_t{sizeof(T)};
+    const int64_t fitting = source_budget / (src_blocks * unit * width);
+    const int64_t reach = (s.kh - 1) * s.dilation_h + 1;
+    band = smaller(s.oh, larger(1, (fitting - reach) / s.stride_h + 1));
+    // Enough tasks for many threads, of bands that are not thinner than need be.
+    constexpr int64_t wanted = 16;
+    const int64_t thin = ceil_div(s.oh * s.n * groups.count, wanted);
+    band = smaller(band, larger(1, thin));
+    bands = ceil_div(s.oh, band);
+    band = ceil_div(s.oh, bands);
+    splits = smaller(groups.count, larger(1, ceil_div(wanted, s.n * bands)));
+    groups_per_task = ceil_div(groups.count, splits);
+    splits = ceil_div(groups.count, groups_per_task);
+    constexpr int64_t weight_budget = 24576 / int64_t{sizeof(T)};
+    chunk = larger(1, weight_budget / (taps * unit * kGroupBlocks * lanes));
+  }
+
+  int64_t inner() const { return s.ic * taps; }
+  int64_t band_rows() const { return (band - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1; }
+  int64_t block_size() const { return band_rows() * width * unit; }
+  int64_t buffer() const { return copies ? round_up(src_blocks * block_size(), lanes) : 0; }
+};
+
+template <class T>
+struct DirectTask {
+  const DirectPlan<T>& plan;
+  const T* weights;
+  Epilogue<T> epilogue;
+  int64_t tap_offset[kMostTaps];
+
+  DirectTask(const DirectPlan<T>& plan, const T* weights, const Epilogue<T>& epilogue)
+      : plan(plan), weights(weights), epilogue(epilogue) {
+    const Conv2dShape& s = plan.s;
+    for (int64_t t = 0; t < plan.taps; ++t) {
+      tap_offset[t] = (t / s.kw * s.dilation_h * plan.width + t % s.kw * s.dilation_w) * plan.unit;
+    }
+  }
+
+  // The rows that outputs from row `oy` on read, of all blocks of one image.
+  void fill(const T* image, int64_t oy, T* buffer) const {
+    const Conv2dShape& s = plan.s;
+    const int64_t unit = plan.unit, width = plan.width;
+    const Inside in(-s.padding_w, 1, width, s.iw);
+    for (int64_t b = 0; b < plan.src_blocks; ++b) {
+      T* to = buffer + b * plan.block_size();
+      const T* block = image + b * s.ih * s.iw * unit;
+      const int64_t y0 = source_row(s, oy, 0);
+      for (int64_t y = y0; y < y0 + plan.band_rows(); ++y, to += width * unit) {
+        if (y < 0 || y >= s.ih) {
+          zero_run(to, width * unit);
+          continue;
+        }
+        zero_run(to, in.low * unit);
+        copy_run(to + in.low * unit, block + (y * s.iw + in.low - s.padding_w) * unit,
+                 (in.high - in.low) * unit);
+        zero_run(to + in.high * unit, (width - in.high) * unit);
+      }
+    }
+  }
+
+  // Runs of output pixels whose sources lie evenly: rows, or the whole band.
+  void compute(const T* src, int64_t src_block, int64_t oy, int64_t rows, int64_t group,
+               int64_t image, T* dst) const {
+    const Conv2dShape& s = plan.s;
+    const int64_t runs = plan.flat ? 1 : rows, pixels = plan.flat ? rows * s.ow : s.ow;
+    const int64_t blocks = plan.groups.blocks_of(group), plane = s.oh * s.ow * plan.lanes;
+    const int64_t first = group * kGroupBlocks;
+    const int64_t offset = (image * plan.groups.blocks + first) * plane + oy * s.ow * plan.lanes;
+    const TileKernel<T>* kernels = kernels_for(blocks);
+    const TileCut cut(pixels);
+    TileArguments<T> a{};
+    a.src_block_step = src_block;
+    a.tap_offset = tap_offset;
+    a.taps = static_cast<int>(plan.taps);
+    a.pixel_step = s.stride_w * plan.unit;
+    a.dst_block_step = plane;
+    const T* weight = weights + plan.groups.weight_offset(group, plan.inner());
+    for (int64_t b = 0; b < plan.src_blocks; b += plan.chunk) {
+      a.src_blocks = smaller(plan.chunk, plan.src_blocks - b);
+      const bool last = b + a.src_blocks == plan.src_blocks;
+      a.last_channels =
+          static_cast<int>(last ? s.ic - (plan.src_blocks - 1) * plan.unit : plan.unit);
+      a.weight = weight + b * plan.taps * plan.unit * blocks * plan.lanes;
+      a.add = b > 0;
+      for (int64_t run = 0; run < runs; ++run) {
+        const T* from = src + b * src_block + run * s.stride_h * plan.width * plan.unit;
+        const int64_t at = offset + run * s.ow * plan.lanes;
+        cut.for_each([&](int kind, int64_t pixel) {
+          const Epilogue<T> moved = epilogue.at(first * plan.lanes, at + pixel * plan.lanes);
+          a.src = from + pixel * a.pixel_step;
+          a.dst = dst + at + pixel * plan.lanes;
+          a.epilogue = last ? &moved : nullptr;
+          kernels[kind](a);
+        });
+      }
+    }
+  }
+
+  const TileKernel<T>* kernels_for(int64_t blocks) const {
+    return blocks == 1 ? kernels_of<1>() : kernels_of<2>();
+  }
+  template <int BLOCKS>
+  const TileKernel<T>* kernels_of() const {
+    constexpr int lanes = static_cast<int>(DirectPlan<T>::lanes);
+    const int64_t stride = plan.s.stride_w;
+    if (plan.unit == 1) {
+      if (stride == 2) return tile_kernels<T, BLOCKS, 1, 2>();
+      return tile_kernels<T, BLOCKS, 1, 0>();
+    }
+    if (stride == 1) return tile_kernels<T, BLOCKS, lanes, 1>();
+    if (stride == 2) return tile_kernels<T, BLOCKS, lanes, 2>();
+    return tile_kernels<T, BLOCKS, lanes, 0>();
+  }
+};
+
+}  // namespace
+
+template <class T>
+int64_t blocked_direct_weights(const Conv2dShape& s) {
+  return ChannelGroups<T>(s.oc).blocks * Native<T>::lanes * s.ic * s.kh * s.kw;
+}
+
+template <class T>
+void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
+                            T* to) {
+  const DirectPlan<T> plan(s, plain_src);
+  constexpr int64_t lanes = Native<T>::lanes;
+  parallel(run, plan.groups.count, [&](int64_t group, int) {
+    T* out = to + plan.groups.weight_offset(group, plan.inner());
+    const int64_t first = group * kGroupBlocks * lanes;
+    const int64_t width = plan.groups.blocks_of(group) * lanes;
+    for (int64_t b = 0; b < plan.src_blocks; ++b) {
+      const int64_t c0 = b * plan.unit, channels = smaller(plan.unit, s.ic - c0);
+      for (int64_t tap = 0; tap < plan.taps; ++tap) {
+        for (int64_t c = c0; c < c0 + channels; ++c, out += width) {
+          for (int64_t o = 0; o < width; ++o) {
+            const bool exists = first + o < s.oc;
+            out[o] = exists ? weight[((first + o) * s.ic + c) * plan.taps + tap] : T(0);
+          }
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, int slots) {
+  return slots * (DirectPlan<T>(s, plain_src).buffer() + red_zone<T>);
+}
+
+template <class T>
+void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const T* src,
+                    const T* prepared, const Epilogue<T>& epilogue, T* dst) {
+  const DirectPlan<T> plan(s, plain_src);
+  const DirectTask<T> task(plan, prepared, epilogue);
+  const int64_t src_image = plan.src_blocks * s.ih * s.iw * plan.unit;
+  parallel(run, s.n * plan.bands * plan.splits, [&](int64_t chunk, int slot) {
+    const int64_t split = chunk % plan.splits, band = chunk / plan.splits % plan.bands;
+    const int64_t image = chunk / (plan.splits * plan.bands);
+    const int64_t oy = band * plan.band, rows = smaller(plan.band, s.oh - oy);
+    if (rows <= 0) return;
+    const T* from = src + image * src_image;
+    int64_t block = s.ih * s.iw * plan.unit;
+    if (plan.copies) {
+      T* buffer = slot_region(static_cast<T*>(run.workspace), plan.buffer(), slot);
+      task.fill(from, oy, buffer);
+      from = buffer;
+      block = plan.block_size();
+    } else {
+      from += oy * s.stride_h * s.iw * plan.unit;
+    }
+    const int64_t first = split * plan.groups_per_task;
+    const int64_t end = smaller(plan.groups.count, first + plan.groups_per_task);
+    for (int64_t group = first; group < end; ++group) {
+      task.compute(from, block, oy, rows, group, image, dst);
+    }
+  });
+}
+
+#define RUSHLIGHT_BLOCKED_DIRECT(T)                                                              \
+  template int64_t blocked_direct_weights<T>(const Conv2dShape& s);                              \
+  template void blocked_direct_prepare<T>(const Run& run, const Conv2dShape& s, bool plain_src,  \
+                                          const T* weight, T* to);                               \
+  template int64_t blocked_direct_workspace<T>(const Conv2dShape& s, bool plain_src, int slots); \
+  template void blocked_direct<T>(const Run& run, const Conv2dShape& s, bool plain_src,          \
+                                  const T* src, const T* prepared, const Epilogue<T>& epilogue,  \
+                                  T* dst);
+RUSHLIGHT_BLOCKED_DIRECT(float)
+RUSHLIGHT_BLOCKED_DIRECT(double)
+
+}  // namespace rushlight::RUSHLIGHT_ISA

@@ -1,0 +1,161 @@
+// The inner loop of convolutions on blocked images: one or two blocks of output channels, the
+// lanes, times a tile of neighbouring pixels, all in registers. A weight vector is loaded once for
+// the tile, a source value once for the blocks.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/epilogue.h"
+#include "kernels/integers.h"
+#include "simd/vec.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+
+template <class T>
+struct TileArguments {
+  const T* src;     // the first tap of the first pixel
+  const T* weight;  // [source blocks][taps][channels][output blocks][lanes]
+  int64_t src_blocks, src_block_step;
+  int last_channels;          // of the last source block
+  const int64_t* tap_offset;  // in src
+  int taps;
+  int64_t pixel_step;  // in src
+  T* dst;
+  int64_t dst_block_step;
+  bool add;                     // to what stands in dst
+  const Epilogue<T>* epilogue;  // null: what is stored are sums
+};
+
+// Pixels of a tile, most first, such that accumulators, weights and a source value fill the
+// registers; and what is left of a row.
+#if RUSHLIGHT_VECTOR_BYTES == 64
+inline constexpr int kTileSizes[] = {14, 12, 10, 8, 7, 4, 2, 1};
+#else
+inline constexpr int kTileSizes[] = {6, 5, 4, 3, 2, 1};
+#endif
+inline constexpr int kTileKinds = sizeof(kTileSizes) / sizeof(int);
+inline constexpr int kLargestTile = kTileSizes[0];
+
+// A value that vanishes into the loads of its users, or is loaded once: the compiler chooses.
+template <class T, int BLOCKS, int TILE, int CHANNELS, int STEP>
+void multiply_pixels(const TileArguments<T>& a) {
+  using V = Native<T>;
+  constexpr int lanes = V::lanes;
+  const int64_t step = STEP > 0 ? STEP * CHANNELS : a.pixel_step;
+  V acc[BLOCKS][TILE];
+#pragma GCC unroll 2
+  for (int r = 0; r < BLOCKS; ++r) {
+#pragma GCC unroll 16
+    for (int t = 0; t < TILE; ++t) {
+      acc[r][t] = a.add ? V::load(a.dst + r * a.dst_block_step + t * lanes) : V::zero();
+    }
+  }
+  const T* w = a.weight;
+  for (int64_t b = 0; b < a.src_blocks; ++b) {
+    const T* block = a.src + b * a.src_block_step;
+    const int channels = b + 1 < a.src_blocks ? CHANNELS : a.last_channels;
+    for (int tap = 0; tap < a.taps; ++tap) {
+      const T* p = block + a.tap_offset[tap];
+      for (int i = 0; i < channels; ++i, w += BLOCKS * lanes) {
+        V weight[BLOCKS];
+#pragma GCC unroll 2
+        for (int r = 0; r < BLOCKS; ++r) weight[r] = V::load(w + r * lanes);
+#pragma GCC unroll 16
+        for (int t = 0; t < TILE; ++t) {
+          const V x = V::broadcast(p[t * step + i]);
+#pragma GCC unroll 2
+          for (int r = 0; r < BLOCKS; ++r) acc[r][t] = fma(weight[r], x, acc[r][t]);
+        }
+      }
+    }
+  }
+  const Epilogue<T>* e = a.epilogue;
+#pragma GCC unroll 2
+  for (int r = 0; r < BLOCKS; ++r) {
+    T* to = a.dst + r * a.dst_block_step;
+    if (e == nullptr) {
+#pragma GCC unroll 16
+      for (int t = 0; t < TILE; ++t) acc[r][t].store(to + t * lanes);
+      continue;
+    }
+    if (e->scale != nullptr) {
+      const V scale = V::load(e->scale + r * lanes);
+#pragma GCC unroll 16
+      for (int t = 0; t < TILE; ++t) acc[r][t] = acc[r][t] * scale;
+    }
+    if (e->shift != nullptr) {
+      const V shift = V::load(e->shift + r * lanes);
+#pragma GCC unroll 16
+      for (int t = 0; t < TILE; ++t) acc[r][t] += shift;
+    }
+    if (e->residual != nullptr) {
+      const T* residual = e->residual + r * a.dst_block_step;
+#pragma GCC unroll 16
+      for (int t = 0; t < TILE; ++t) acc[r][t] += V::load(residual + t * lanes);
+    }
+#pragma GCC unroll 16
+    for (int t = 0; t < TILE; ++t) activate(acc[r][t], *e).store(to + t * lanes);
+  }
+}
+
+template <class T>
+using TileKernel = void (*)(const TileArguments<T>&);
+
+// The kernels for the tile sizes, in their order.
+template <class T, int BLOCKS, int CHANNELS, int STEP>
+const TileKernel<T>* tile_kernels() {
+#define RUSHLIGHT_TILE(n) multiply_pixels<T, BLOCKS, n, CHANNELS, STEP>
+#if RUSHLIGHT_VECTOR_BYTES == 64
+  static constexpr TileKernel<T> kernels[] = {
+      RUSHLIGHT_TILE(14), RUSHLIGHT_TILE(12), RUSHLIGHT_TILE(10), RUSHLIGHT_TILE(8),
+      RUSHLIGHT_TILE(7),  RUSHLIGHT_TILE(4),  RUSHLIGHT_TILE(2),  RUSHLIGHT_TILE(1)};
+#else
+  static constexpr TileKernel<T> kernels[] = {RUSHLIGHT_TILE(6), RUSHLIGHT_TILE(5),
+                                              RUSHLIGHT_TILE(4), RUSHLIGHT_TILE(3),
+                                              RUSHLIGHT_TILE(2), RUSHLIGHT_TILE(1)};
+#endif
+#undef RUSHLIGHT_TILE
+  static_assert(sizeof(kernels) / sizeof(kernels[0]) == kTileKinds);
+  return kernels;
+}
+
+// A run of pixels cut into tiles: as many of the largest as leave a rest that is cut well.
+struct TileCut {
+  int64_t largest;
+  int rest_count = 0;
+  int rest[4];  // kinds
+
+  explicit TileCut(int64_t pixels) {
+    constexpr int64_t most = 2 * kLargestTile;  // cut with care
+    largest = pixels < most ? 0 : (pixels - kLargestTile) / kLargestTile;
+    int left = static_cast<int>(pixels - largest * kLargestTile);
+    // cost[n]: about the cycles per weight of n pixels, small tiles wait for their sums
+    int cost[most + 1] = {}, first[most + 1] = {};
+    for (int n = 1; n <= left; ++n) {
+      cost[n] = 1 << 20;
+      for (int kind = 0; kind < kTileKinds; ++kind) {
+        const int size = kTileSizes[kind];
+        if (size > n) continue;
+        const int with = cost[n - size] + 1 + 4 * (size < 4 ? 4 : size);
+        if (with < cost[n]) cost[n] = with, first[n] = kind;
+      }
+    }
+    while (left > 0 && rest_count < 4) {
+      rest[rest_count++] = first[left];
+      left -= kTileSizes[first[left]];
+    }
+  }
+
+  // Calls body(kind, first pixel) for each tile.
+  template <class Body>
+  RUSHLIGHT_INLINE void for_each(const Body& body) const {
+    int64_t at = 0;
+    for (int64_t i = 0; i < largest; ++i, at += kLargestTile) body(0, at);
+    for (int i = 0; i < rest_count; ++i) {
+      body(rest[i], at);
+      at += kTileSizes[rest[i]];
+    }
+  }
+};
+
+}  // namespace rushlight::RUSHLIGHT_ISA
