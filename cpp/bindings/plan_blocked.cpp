@@ -1,4 +1,6 @@
 // The steps of plans on images in blocks of channels; see kernels/blocked.h.
+#include <pybind11/stl.h>
+
 #include <optional>
 
 #include "bindings/conv2d_arguments.h"

@@ -47,7 +47,8 @@ double direct_cycles(const Conv2dShape& s) {
 template <class T>
 BlockedAlgorithm blocked_algorithm(const Conv2dShape& s, bool plain_src) {
   constexpr int64_t most_taps = 1024, most_plain = 8;
-  if (s.kh * s.kw > most_taps) return BlockedAlgorithm::none;
+  if (s.kh * s.kw > most_taps || s.n * s.ic * s.oc * s.oh * s.ow == 0)
+    return BlockedAlgorithm::none;
   if (s.groups > 1) {
     const bool depthwise = s.groups == s.ic && s.oc == s.ic && !plain_src;
     return depthwise ? BlockedAlgorithm::depthwise : BlockedAlgorithm::none;

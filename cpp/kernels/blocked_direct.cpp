@@ -13,6 +13,7 @@ namespace rushlight::RUSHLIGHT_ISA {
 namespace {
 
 constexpr int64_t kMostTaps = 1024;
+constexpr int64_t kMostSummed = 256;  // products, before they are added to those before
 
 // How a convolution is cut, from its sizes alone.
 template <class T>
@@ -56,6 +57,7 @@ struct DirectPlan {
     splits = ceil_div(groups.count, groups_per_task);
     constexpr int64_t weight_budget = 24576 / int64_t{sizeof(T)};
     chunk = larger(1, weight_budget / (taps * unit * kGroupBlocks * lanes));
+    chunk = smaller(chunk, larger(1, kMostSummed / (taps * unit)));
   }
 
   int64_t inner() const { return s.ic * taps; }

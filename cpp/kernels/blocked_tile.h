@@ -47,7 +47,7 @@ void multiply_pixels(const TileArguments<T>& a) {
   for (int r = 0; r < BLOCKS; ++r) {
 #pragma GCC unroll 16
     for (int t = 0; t < TILE; ++t) {
-      acc[r][t] = a.add ? V::load(a.dst + r * a.dst_block_step + t * lanes) : V::zero();
+      acc[r][t] = V::zero();
     }
   }
   const T* w = a.weight;
@@ -66,6 +66,15 @@ void multiply_pixels(const TileArguments<T>& a) {
 #pragma GCC unroll 2
           for (int r = 0; r < BLOCKS; ++r) acc[r][t] = fma(weight[r], x, acc[r][t]);
         }
+      }
+    }
+  }
+  if (a.add) {  // after the sum and not before: many short sums are more exact than a long one
+#pragma GCC unroll 2
+    for (int r = 0; r < BLOCKS; ++r) {
+#pragma GCC unroll 16
+      for (int t = 0; t < TILE; ++t) {
+        acc[r][t] += V::load(a.dst + r * a.dst_block_step + t * lanes);
       }
     }
   }

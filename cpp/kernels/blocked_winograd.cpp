@@ -53,6 +53,7 @@ template <class F, class T>
 struct BlockedWinograd {
   using V = Native<T>;
   static constexpr int64_t lanes = V::lanes;
+  static constexpr int64_t kMostSummed = 192 / lanes;  // source blocks, before results are stored
 
   const BlockedWinogradPlan<F, T> plan;
   const T* src;
@@ -136,21 +137,25 @@ struct BlockedWinograd {
     const TileCut cut(count);
     const int64_t no_offset = 0;
     TileArguments<T> a{};
-    a.src_blocks = plan.src_blocks;
     a.src_block_step = plan.block * lanes;
-    a.last_channels = static_cast<int>(plan.s.ic - (plan.src_blocks - 1) * lanes);
     a.tap_offset = &no_offset;
     a.taps = 1;
     a.dst_block_step = plan.block * lanes;
     const int64_t group_weights = plan.points * plan.s.ic;
     const T* weight = weights + plan.groups.weight_offset(group, group_weights);
     for (int64_t point = 0; point < plan.points; ++point) {
-      a.weight = weight + point * plan.s.ic * blocks * lanes;
-      cut.for_each([&](int kind, int64_t tile) {
-        a.src = sources + point * plan.source_stride() + tile * lanes;
-        a.dst = results + point * plan.result_stride() + tile * lanes;
-        kernels[kind](a);
-      });
+      for (int64_t b = 0; b < plan.src_blocks; b += kMostSummed) {
+        const int64_t left = plan.s.ic - b * lanes;
+        a.src_blocks = smaller(kMostSummed, plan.src_blocks - b);
+        a.last_channels = static_cast<int>(smaller(lanes, left - (a.src_blocks - 1) * lanes));
+        a.weight = weight + (point * plan.s.ic + b * lanes) * blocks * lanes;
+        a.add = b > 0;
+        cut.for_each([&](int kind, int64_t tile) {
+          a.src = sources + point * plan.source_stride() + (b * plan.block + tile) * lanes;
+          a.dst = results + point * plan.result_stride() + tile * lanes;
+          kernels[kind](a);
+        });
+      }
     }
     for (int64_t r = 0; r < blocks; ++r) {
       for (int64_t tile = 0; tile < count; ++tile) {
