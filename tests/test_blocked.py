@@ -209,9 +209,7 @@ def test_pooling(
 
         def add(plan: Any, source: Any, result: Any, blocked: bool = blocked) -> None:
             if blocked:
-                plan.blocked_pool(
-                    kind, result, source, x.shape, out, windows, True, 0, x.dtype
-                )
+                plan.blocked_pool(kind, result, source, x.shape, out, windows, True, 0, x.dtype)
             else:
                 plan.pool(kind, result, source, (42, 15, 16), out, windows, True, 0, x.dtype)
 

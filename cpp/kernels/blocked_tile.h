@@ -53,7 +53,7 @@ void multiply_pixels(const TileArguments<T>& a) {
   const T* w = a.weight;
   for (int64_t b = 0; b < a.src_blocks; ++b) {
     const T* block = a.src + b * a.src_block_step;
-    const int channels = b + 1 < a.src_blocks ? CHANNELS : a.last_channels;
+    const int channels = CHANNELS == 1 || b + 1 < a.src_blocks ? CHANNELS : a.last_channels;
     for (int tap = 0; tap < a.taps; ++tap) {
       const T* p = block + a.tap_offset[tap];
       for (int i = 0; i < channels; ++i, w += BLOCKS * lanes) {

@@ -68,9 +68,9 @@ class _Emitter:
 
     def epilogue(self, node: Node, residual: int = 1) -> tuple[Any, ...]:
         """Return what stands behind the sums of a node whose weight has its factors in it."""
-        done = node.settings
+        done, block = node.settings, node.output.block
         other = self.place(node.inputs[residual]) if len(node.inputs) > residual else None
-        return None, _cast(done["shift"], node), other, done.get("clamp")
+        return None, _filled_up(_cast(done["shift"], node), block), other, done.get("clamp")
 
     def activate(self, node: Node) -> None:
         """Add the step of an activation that the kernel before has no case for."""
@@ -79,7 +79,7 @@ class _Emitter:
             function, a, b = activation
             out = node.output
             place = self.place(out)
-            self.plan.pointwise(function, place, place, out.size, out.dtype, a, b)
+            self.plan.pointwise(function, place, place, out.stored, out.dtype, a, b)
 
     def copy(self, src: Value, dst: Value, to: Region) -> None:
         """Copy a value, or what it is a view of, into a part of another."""
@@ -99,6 +99,13 @@ def _cast(values: Array | None, node: Node) -> Array | None:
     return None if values is None else values.astype(node.output.dtype)
 
 
+def _filled_up(values: Array | None, block: int) -> Array | None:
+    """Return a value per channel with zeros that fill up the last block."""
+    if values is None or not block:
+        return values
+    return np.pad(values, (0, -len(values) % block))
+
+
 def _folded(node: Node, lead: int) -> tuple[Array, str]:
     """Return the weight of a product with its factors multiplied in, and a name for it."""
     weight, scale = node.settings["weight"], node.settings["scale"]
@@ -111,26 +118,22 @@ def _folded(node: Node, lead: int) -> tuple[Array, str]:
 def _conv2d(to: _Emitter, node: Node) -> None:
     weight, name = _folded(node, 4)
     done, src = node.settings, node.inputs[0]
-    to.plan.conv2d(
-        to.place(node.output),
-        to.place(src),
-        src.shape,
-        weight,
-        done["stride"],
-        done["padding"],
-        done["dilation"],
-        done["groups"],
-        to.epilogue(node),
-        to.weights,
-        name,
-    )
+    sizes = (done["stride"], done["padding"], done["dilation"], done["groups"])
+    places = (to.place(node.output), to.place(src))
+    epilogue = to.epilogue(node)
+    if node.output.block:
+        to.plan.blocked_conv2d(
+            *places, src.shape, weight, *sizes, epilogue, to.weights, name, bool(src.block)
+        )
+    else:
+        to.plan.conv2d(*places, src.shape, weight, *sizes, epilogue, to.weights, name)
     to.activate(node)
 
 
 def _linear(to: _Emitter, node: Node) -> None:
     weight, name = _folded(node, 2)
     src = node.inputs[0]
-    rows = math.prod(src.shape[:-1])
+    rows = src.size // weight.shape[1]
     to.plan.linear(
         to.place(node.output), to.place(src), rows, weight, to.epilogue(node), to.weights, name
     )
@@ -140,6 +143,11 @@ def _linear(to: _Emitter, node: Node) -> None:
 def _affine(to: _Emitter, node: Node) -> None:
     done, out = node.settings, node.output
     scale, shift, other, clamp = _cast(done["scale"], node), *to.epilogue(node)[1:]
+    if out.block:
+        epilogue = (_filled_up(scale, out.block), shift, other, clamp)
+        places = (to.place(out), to.place(node.inputs[0]))
+        to.plan.blocked_affine(*places, _planes(out), out.dtype, epilogue)
+        return
     if scale is None and shift is None:
         sizes = (1, 1, out.size)
     else:
@@ -154,12 +162,26 @@ def _pointwise(to: _Emitter, node: Node) -> None:
     done, out = node.settings, node.output
     src = to.place(node.inputs[0])
     to.plan.pointwise(
-        done["function"], to.place(out), src, out.size, out.dtype, done["a"], done["b"]
+        done["function"], to.place(out), src, out.stored, out.dtype, done["a"], done["b"]
     )
+
+
+def _planes(value: Value) -> tuple[int, int, int]:
+    """Return an image's sizes as (n, channels, pixels)."""
+    n, c, *plane = value.shape
+    return n, c, math.prod(plane)
+
+
+def _reorder(to: _Emitter, node: Node) -> None:
+    src, out = node.inputs[0], node.output
+    to.plan.reorder(node.settings["kind"], to.place(out), to.place(src), _planes(src), out.dtype)
 
 
 def _binary(to: _Emitter, node: Node) -> None:
     out = node.output
+    if out.block:
+        _blocked_binary(to, node)
+        return
     bases = [to.homes.resolve(each) for each in node.inputs]
     steps = [spread_steps(each, out.shape) for each in node.inputs]
     # The result is dense: its steps must merge wherever those of the operands do.
@@ -168,8 +190,38 @@ def _binary(to: _Emitter, node: Node) -> None:
     to.plan.binary(node.settings["function"], to.place(out), a, b, sizes, x, y, out.dtype)
 
 
+def _blocked_binary(to: _Emitter, node: Node) -> None:
+    """The second operand is an image of the same size, or one pixel for all."""
+    out = node.output
+    a, b = node.inputs
+    sizes: tuple[int, ...] = (out.stored,)
+    x: tuple[int, ...] = (1,)
+    y: tuple[int, ...] = (1,)
+    if a.shape != b.shape:
+        block, pixels = out.block, math.prod(out.shape[2:])
+        sizes = (out.stored // (block * pixels), pixels, block)
+        x, y = (block * pixels, block, 1), (block, 0, 1)
+    places = (to.place(out), to.place(a), to.place(b))
+    to.plan.binary(node.settings["function"], *places, sizes, x, y, out.dtype)
+
+
+def _blocked_pool(to: _Emitter, node: Node) -> None:
+    done, src, out = node.settings, node.inputs[0], node.output
+    places = (to.place(out), to.place(src))
+    if done["kind"] == "adaptive_avg":
+        to.plan.reorder("mean", *places, _planes(src), out.dtype)
+        return
+    counted = (done.get("count_include_pad", True), done.get("divisor", 0))
+    to.plan.blocked_pool(
+        done["kind"], *places, src.shape, out.shape[2:], done["windows"], *counted, out.dtype
+    )
+
+
 def _pool(to: _Emitter, node: Node) -> None:
     done, src, out = node.settings, node.inputs[0], node.output
+    if src.block:
+        _blocked_pool(to, node)
+        return
     dims = done.get("dims", 2)
     lead = len(src.shape) - dims
     planes, inner = math.prod(src.shape[:lead]), src.shape[lead:]
@@ -203,12 +255,33 @@ def _matmul(to: _Emitter, node: Node) -> None:
 
 def _cat(to: _Emitter, node: Node) -> None:
     axis, out = node.settings["axis"], node.output
+    if out.block:
+        _blocked_cat(to, node)
+        return
     steps = dense_steps(out.shape)
     start = 0
     for part in node.inputs:
         if part.size and not to.homes.is_inside(part, out):
             to.copy(part, out, Region(start * steps[axis], part.shape, steps))
         start += part.shape[axis]
+
+
+def _blocked_cat(to: _Emitter, node: Node) -> None:
+    """Parts hold whole blocks, so that those of one image lie in a row."""
+    out = node.output
+    n, image, start = out.shape[0], out.stored // out.shape[0], 0
+    for part in node.inputs:
+        size = part.stored // n
+        if not to.homes.is_inside(part, out):
+            to.plan.copy(
+                to.homes.place_at(out, start),
+                to.place(part),
+                (n, size),
+                (size, 1),
+                (image, 1),
+                out.dtype,
+            )
+        start += size
 
 
 def _pad(to: _Emitter, node: Node) -> None:
@@ -243,5 +316,6 @@ _STEPS: dict[str, Callable[[_Emitter, Node], None]] = {
     "pad": _pad,
     "pointwise": _pointwise,
     "pool": _pool,
+    "reorder": _reorder,
     "write": _write,
 }

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from rushlight import _core
 from rushlight.compiler.graph import Node, Value
+from rushlight.compiler.layouts import algorithm
 from rushlight.compiler.program import Program
 
 __all__ = ["Explanation", "Row", "explain"]
@@ -132,6 +133,8 @@ def _algorithm(node: Node) -> str:
     if node.op != "conv2d":
         return ""
     done, src = node.settings, node.inputs[0]
+    if node.output.block:
+        return algorithm(node, src_blocked=bool(src.block)) or ""
     sizes = (done["stride"], done["padding"], done["dilation"], done["groups"])
     return _core.conv2d_algorithm(src.shape, done["weight"].array.shape, *sizes, src.dtype)
 

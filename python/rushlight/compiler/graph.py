@@ -40,12 +40,17 @@ class Constant:
 
 @dataclass(eq=False)
 class Value:
-    """An input of the net, a constant, or what a node makes."""
+    """An input of the net, a constant, or what a node makes.
+
+    `block` is 0, or how many channels stand together in each pixel of an image: [n, c, h, w] is
+    then stored as [n, blocks, h, w, block], the last block filled up.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     node: Node | None = None
     constant: Constant | None = None
+    block: int = 0
 
     @staticmethod
     def of(array: Array, constant: Constant | None = None) -> Value:
@@ -63,9 +68,17 @@ class Value:
         return math.prod(self.shape)
 
     @property
+    def stored(self) -> int:
+        """The number of elements in memory, those that fill up blocks included."""
+        if not self.block:
+            return self.size
+        n, c, *plane = self.shape
+        return n * -(-c // self.block) * self.block * math.prod(plane)
+
+    @property
     def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self.size * self.dtype.itemsize
+        """Bytes in memory."""
+        return self.stored * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -229,4 +242,5 @@ _SHOWN: dict[str, Any] = {
 
 
 def _type(value: Value) -> str:
-    return f"{value.dtype}{list(value.shape)}"
+    blocks = f" in blocks of {value.block}" if value.block else ""
+    return f"{value.dtype}{list(value.shape)}{blocks}"

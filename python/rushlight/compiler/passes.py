@@ -10,6 +10,7 @@ import numpy as np
 from rushlight.autograd.base import wrap
 from rushlight.autograd.grad_mode import no_grad
 from rushlight.compiler.graph import Constant, Graph, Node, Value, filled
+from rushlight.compiler.layouts import choose_layouts
 from rushlight.compiler.lowering import lower
 from rushlight.compiler.structure import leaves_of
 from rushlight.compiler.views import collapsed, spread_steps
@@ -261,6 +262,19 @@ def _sum(a: Array | None, b: Array | None) -> Array | None:
     return a if b is None else a + b
 
 
+def use_linear(graph: Graph) -> None:
+    """Let a pointwise convolution of single pixels be the matrix product that it is."""
+    for node in graph.nodes:
+        if node.op != "conv2d" or node.inputs[0].shape[2:] != (1, 1) or node.settings["groups"] > 1:
+            continue
+        weight = node.settings["weight"]
+        if weight.array.shape[2:] != (1, 1) or node.output.shape[2:] != (1, 1):
+            continue
+        matrix = weight.array.reshape(weight.array.shape[:2])
+        node.op = "linear"
+        node.settings["weight"] = Constant(f"{weight.name} as a matrix", matrix)
+
+
 def copy_results(graph: Graph) -> None:
     """Give every result memory of its own: a view, an input or a constant is copied."""
     seen: set[Value] = set()
@@ -317,6 +331,8 @@ PASSES: list[Callable[[Graph], None]] = [
     dead_code,
     fuse_epilogues,
     dead_code,
+    use_linear,
+    choose_layouts,
     copy_results,
     make_dense,
 ]
