@@ -89,6 +89,9 @@ def _accepts(algorithm: str, shape: Shape) -> bool:
         return shape.src[1] == shape.groups
     if algorithm.startswith("winograd"):
         return shape.weight[1:] == (3, 3) and shape.stride == (1, 1) == shape.dilation
+    if algorithm == "blocked":
+        depthwise = shape.groups == shape.src[1] == shape.weight[0]
+        return shape.src[0] > 0 and (shape.groups == 1 or depthwise)
     return True
 
 
@@ -170,7 +173,7 @@ def test_a_shape_that_the_algorithm_does_not_accept() -> None:
 
 def test_unknown_algorithm_lists_the_valid_ones() -> None:
     with pytest.raises(
-        ValueError, match="gemm, direct, depthwise, winograd2, winograd4, got 'fft'"
+        ValueError, match="gemm, direct, depthwise, winograd2, winograd4, blocked, got 'fft'"
     ):
         _core.set_conv_algorithm("fft")
 

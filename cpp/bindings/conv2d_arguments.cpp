@@ -20,7 +20,7 @@ struct Algorithm {
 constexpr Algorithm all_algorithms[] = {
     {"gemm", ConvAlgorithm::gemm},           {"direct", ConvAlgorithm::direct},
     {"depthwise", ConvAlgorithm::depthwise}, {"winograd2", ConvAlgorithm::winograd2},
-    {"winograd4", ConvAlgorithm::winograd4},
+    {"winograd4", ConvAlgorithm::winograd4}, {"blocked", ConvAlgorithm::blocked},
 };
 
 std::atomic<ConvAlgorithm> forced_algorithm{ConvAlgorithm::automatic};

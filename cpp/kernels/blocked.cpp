@@ -4,8 +4,10 @@
 
 #include "kernels/blocked_conv.h"
 #include "kernels/blocked_tile.h"
+#include "kernels/channel_lanes.h"
 #include "kernels/family.h"
 #include "kernels/pooling_windows.h"
+#include "kernels/winograd.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
@@ -23,12 +25,13 @@ int outputs_of(BlockedAlgorithm algorithm) {
 // About the cycles of one core: products, and what the transforms and the weights cost beside.
 template <class T>
 double winograd_cycles(const Conv2dShape& s, int outputs) {
-  constexpr double lanes = Native<T>::lanes, per_point = 1.5, per_byte = 1.0 / 16;
+  constexpr double lanes = Native<T>::lanes, per_point = 1.5, per_byte = 1.0 / 8;
   const double tiles = static_cast<double>(s.n * ceil_div(s.oh, outputs) * ceil_div(s.ow, outputs));
   const double points = static_cast<double>((outputs + 2) * (outputs + 2));
   const double ic = static_cast<double>(s.ic);
   const double blocks = static_cast<double>(ceil_div(s.oc, Native<T>::lanes));
-  const double products = points * larger(4, static_cast<int64_t>(tiles)) * ic * blocks / 2;
+  const double products =
+      points * larger(4, static_cast<int64_t>(tiles)) * ic * blocks * kCyclesPerFma;
   const double transforms = per_point * points * tiles * (ic / lanes + blocks);
   const double weights = points * ic * blocks * lanes * double{sizeof(T)} * per_byte;
   return products + transforms + weights;
@@ -36,12 +39,13 @@ double winograd_cycles(const Conv2dShape& s, int outputs) {
 
 template <class T>
 double direct_cycles(const Conv2dShape& s) {
-  constexpr double per_byte = 1.0 / 16;
+  constexpr double per_byte = 1.0 / 8;
   const double pixels = static_cast<double>(s.n * s.oh * s.ow);
   const double taps = static_cast<double>(s.ic * s.kh * s.kw);
   const double blocks = static_cast<double>(ceil_div(s.oc, Native<T>::lanes));
   constexpr double lanes = Native<T>::lanes;
-  return pixels * taps * blocks / 2 * 1.1 + taps * blocks * lanes * double{sizeof(T)} * per_byte;
+  return pixels * taps * blocks * kCyclesPerFma * 1.1 +
+         taps * blocks * lanes * double{sizeof(T)} * per_byte;
 }
 
 template <class T>
@@ -111,6 +115,19 @@ void blocked_conv2d(const Run& run, const Conv2dShape& s, bool plain_src, const 
   }
   blocked_direct(run, s, plain_src, src, prepared, epilogue, dst);
 }
+
+}  // namespace
+
+template <class T>
+double blocked_cost(const Conv2dShape& s, bool plain_src) {
+  const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
+  if (is_winograd(algorithm)) return winograd_cycles<T>(s, outputs_of(algorithm));
+  return direct_cycles<T>(s);
+}
+template double blocked_cost<float>(const Conv2dShape& s, bool plain_src);
+template double blocked_cost<double>(const Conv2dShape& s, bool plain_src);
+
+namespace {
 
 // -- pooling -----------------------------------------------------------------------------------
 
@@ -215,6 +232,39 @@ void for_each_stretch(const Run& run, const ReorderShape& s, const Body& body) {
   });
 }
 
+// Reads `channels` rows of at most as many pixels as a vector has lanes, and writes pixels.
+template <class T>
+RUSHLIGHT_INLINE void turn_to_pixels(const T* from, int64_t row, int64_t channels, int64_t pixels,
+                                     T* to) {
+  using V = Native<T>;
+  V v[V::lanes];
+  const bool whole = pixels == V::lanes;
+  for (int64_t c = 0; c < V::lanes; ++c) {
+    const T* p = from + c * row;
+    v[c] = c >= channels ? V::zero() : whole ? V::load(p) : V::load_partial(p, pixels);
+  }
+  transpose(v);
+  for (int64_t i = 0; i < pixels; ++i) v[i].store(to + i * V::lanes);
+}
+
+template <class T>
+RUSHLIGHT_INLINE void turn_to_rows(const T* from, int64_t pixels, int64_t channels, T* to,
+                                   int64_t row) {
+  using V = Native<T>;
+  V v[V::lanes];
+  for (int64_t i = 0; i < V::lanes; ++i) {
+    v[i] = i < pixels ? V::load(from + i * V::lanes) : V::zero();
+  }
+  transpose(v);
+  for (int64_t c = 0; c < channels; ++c) {
+    if (pixels == V::lanes) {
+      v[c].store(to + c * row);
+    } else {
+      v[c].store_partial(to + c * row, pixels);
+    }
+  }
+}
+
 template <class T>
 void to_blocked(const Run& run, const ReorderShape& s, const T* src, T* dst) {
   constexpr int64_t lanes = Native<T>::lanes;
@@ -223,20 +273,8 @@ void to_blocked(const Run& run, const ReorderShape& s, const T* src, T* dst) {
     const int64_t channels = smaller(lanes, s.c - block * lanes);
     const T* from = src + (image * s.c + block * lanes) * s.spatial + first;
     T* to = dst + ((image * blocks + block) * s.spatial + first) * lanes;
-    int64_t c = 0;
-    for (; c + 4 <= channels; c += 4) {
-      int64_t i = 0;
-      for (; i + 4 <= count; i += 4) {
-        transpose_4x4(from + c * s.spatial + i, s.spatial, to + i * lanes + c, lanes);
-      }
-      for (; i < count; ++i) {
-        for (int64_t k = c; k < c + 4; ++k) to[i * lanes + k] = from[k * s.spatial + i];
-      }
-    }
-    for (; c < lanes; ++c) {
-      for (int64_t i = 0; i < count; ++i) {
-        to[i * lanes + c] = c < channels ? from[c * s.spatial + i] : T(0);
-      }
+    for (int64_t i = 0; i < count; i += lanes) {
+      turn_to_pixels(from + i, s.spatial, channels, smaller(lanes, count - i), to + i * lanes);
     }
   });
 }
@@ -249,18 +287,8 @@ void to_plain(const Run& run, const ReorderShape& s, const T* src, T* dst) {
     const int64_t channels = smaller(lanes, s.c - block * lanes);
     const T* from = src + ((image * blocks + block) * s.spatial + first) * lanes;
     T* to = dst + (image * s.c + block * lanes) * s.spatial + first;
-    int64_t c = 0;
-    for (; c + 4 <= channels; c += 4) {
-      int64_t i = 0;
-      for (; i + 4 <= count; i += 4) {
-        transpose_4x4(from + i * lanes + c, lanes, to + c * s.spatial + i, s.spatial);
-      }
-      for (; i < count; ++i) {
-        for (int64_t k = c; k < c + 4; ++k) to[k * s.spatial + i] = from[i * lanes + k];
-      }
-    }
-    for (; c < channels; ++c) {
-      for (int64_t i = 0; i < count; ++i) to[c * s.spatial + i] = from[i * lanes + c];
+    for (int64_t i = 0; i < count; i += lanes) {
+      turn_to_rows(from + i * lanes, smaller(lanes, count - i), channels, to + i, s.spatial);
     }
   });
 }

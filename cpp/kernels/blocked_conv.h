@@ -29,6 +29,10 @@ template <class T>
 void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
                        const Epilogue<T>& epilogue, T* dst);
 
+// About the cycles of one core, without those for the weight's preparation.
+template <class T>
+double blocked_cost(const Conv2dShape& s, bool plain_src);
+
 // `outputs` of a tile in each direction, 2 or 4.
 template <class T>
 int64_t blocked_winograd_weights(const Conv2dShape& s, int outputs);

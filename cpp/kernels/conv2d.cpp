@@ -50,8 +50,9 @@ GemmShape forward_gemm(const Conv2dShape& s) {
   return {s.groups, s.groups, z.oc, s.n * z.dst_plane, z.taps};
 }
 
+template <class T>
 bool conv2d_accepts(const Conv2dShape& s, ConvAlgorithm algorithm) {
-  return accepts(s, algorithm, Direction::forward);
+  return accepts<T>(s, algorithm, Direction::forward);
 }
 
 template <class T>
@@ -67,6 +68,7 @@ PreparedWeight conv2d_prepared(const Conv2dShape& s) {
   if (algorithm == ConvAlgorithm::direct) {
     return {direct_weights<T>(s) * int64_t{sizeof(T)}, layout};
   }
+  if (algorithm == ConvAlgorithm::blocked) return by_blocks_prepared<T>(s);
   const Sizes z(s);
   int64_t size = packed_a_size(z.oc, z.taps);
   if (const int tile = winograd_tile(algorithm)) {
@@ -87,6 +89,7 @@ void conv2d_prepare(const Run& run, const Conv2dShape& s, const T* weight, T* to
     return;
   }
   if (algorithm == ConvAlgorithm::direct) return direct_prepare(run, s, weight, to);
+  if (algorithm == ConvAlgorithm::blocked) return by_blocks_prepare(run, s, weight, to);
   const PointwiseForward<T> operands{{s, Sizes(s), nullptr, weight, {}, nullptr}};
   pack_operands<T>(run, forward_gemm(s), operands, to, nullptr);
 }
@@ -99,6 +102,7 @@ int64_t conv2d_forward_workspace(const Conv2dShape& s, bool is_prepared, int slo
                                      : depthwise_workspace<T>(s, slots);
   }
   if (algorithm == ConvAlgorithm::direct) return direct_workspace<T>(s, is_prepared, slots);
+  if (algorithm == ConvAlgorithm::blocked) return by_blocks_workspace<T>(s, is_prepared, slots);
   if (const int tile = winograd_tile(algorithm)) {
     return winograd_workspace(winograd_problem<T>(s, Direction::forward), tile, is_prepared, slots);
   }
@@ -116,6 +120,9 @@ void conv2d_forward(const Run& run, const Conv2dShape& s, const T* src, const T*
   if (algorithm == ConvAlgorithm::direct) {
     return direct_forward(run, s, src, weight, prepared, epilogue, dst);
   }
+  if (algorithm == ConvAlgorithm::blocked) {
+    return by_blocks_forward(run, s, src, weight, prepared, epilogue, dst);
+  }
   if (const int tile = winograd_tile(algorithm)) {
     return winograd_groups(run, s, Direction::forward, tile, src, weight, prepared, epilogue, dst);
   }
@@ -129,7 +136,7 @@ void conv2d_forward(const Run& run, const Conv2dShape& s, const T* src, const T*
 
 }  // namespace
 
-RUSHLIGHT_DEFINE_FAMILY(Conv2dKernels, conv2d, conv2d_accepts, conv2d_algorithm<T>,
+RUSHLIGHT_DEFINE_FAMILY(Conv2dKernels, conv2d, conv2d_accepts<T>, conv2d_algorithm<T>,
                         conv2d_prepared<T>, conv2d_prepare<T>, conv2d_forward_workspace<T>,
                         conv2d_forward<T>, conv2d_backward_src_workspace<T>, conv2d_backward_src<T>,
                         conv2d_backward_weight_workspace<T>, conv2d_backward_weight<T>,

@@ -41,7 +41,7 @@ double weight_gemm_cost(const Conv2dShape& s) {
 // 2 or 4 for Winograd's gradient, forced or the cheapest, else 0.
 template <class T>
 int weight_tile(const Conv2dShape& s) {
-  if (!accepts(s, ConvAlgorithm::winograd4, Direction::forward)) return 0;
+  if (!accepts<T>(s, ConvAlgorithm::winograd4, Direction::forward)) return 0;
   if (s.n * s.oh * s.ow == 0 || s.ic == 0 || s.oc == 0) return 0;
   if (s.algorithm == ConvAlgorithm::gemm) return 0;
   if (const int tile = winograd_tile(s.algorithm)) return tile;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/conv2d.h"
+#include "kernels/conv2d_blocked.h"
 #include "kernels/direct.h"
 #include "kernels/gemm.h"
 #include "kernels/integers.h"
@@ -23,7 +24,8 @@ inline bool spans_little(const Conv2dShape& s) {
   return rows * cols <= most;
 }
 
-inline bool accepts(const Conv2dShape& s, ConvAlgorithm algorithm, Direction direction) {
+template <class T>
+bool accepts(const Conv2dShape& s, ConvAlgorithm algorithm, Direction direction) {
   switch (algorithm) {
     case ConvAlgorithm::direct:
       return direction == Direction::forward && direct_accepts(s);
@@ -38,6 +40,8 @@ inline bool accepts(const Conv2dShape& s, ConvAlgorithm algorithm, Direction dir
           direction == Direction::forward || (s.padding_h <= 2 && s.padding_w <= 2);
       return plain && mirrors;
     }
+    case ConvAlgorithm::blocked:
+      return direction == Direction::forward && by_blocks_accepts<T>(s);
     default:
       return true;
   }
@@ -84,10 +88,10 @@ template <class T>
 ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
   constexpr int64_t few_outputs = 4, few_channels = 16;
   const bool forced = s.algorithm != ConvAlgorithm::automatic;
-  if (forced && accepts(s, s.algorithm, direction)) return s.algorithm;
+  if (forced && accepts<T>(s, s.algorithm, direction)) return s.algorithm;
   // With more outputs to a group, the matrix product is worth its packing.
   if (s.groups > 1 && s.oc <= few_outputs * s.groups &&
-      accepts(s, ConvAlgorithm::depthwise, direction)) {
+      accepts<T>(s, ConvAlgorithm::depthwise, direction)) {
     return ConvAlgorithm::depthwise;
   }
   if (s.n * s.oc * s.oh * s.ow == 0) return ConvAlgorithm::gemm;
@@ -99,12 +103,15 @@ ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
     best = algorithm;
     least = cost;
   };
-  if (accepts(s, ConvAlgorithm::direct, direction)) {
+  if (accepts<T>(s, ConvAlgorithm::blocked, direction)) {
+    consider(ConvAlgorithm::blocked, by_blocks_cost<T>(s));
+  }
+  if (accepts<T>(s, ConvAlgorithm::direct, direction)) {
     consider(ConvAlgorithm::direct, direct_cost<T>(s) / static_cast<double>(s.groups));
   }
   const int64_t fewest = smaller(s.ic, s.oc) / s.groups;
   if (s.may_use_winograd && fewest >= few_channels &&
-      accepts(s, ConvAlgorithm::winograd4, direction)) {
+      accepts<T>(s, ConvAlgorithm::winograd4, direction)) {
     consider(ConvAlgorithm::winograd2, winograd_cost(problem, 2));
     consider(ConvAlgorithm::winograd4, winograd_cost(problem, 4));
   }

@@ -1,0 +1,151 @@
+#include "kernels/conv2d_blocked.h"
+
+#include "kernels/affine.h"
+#include "kernels/blocked.h"
+#include "kernels/blocked_conv.h"
+#include "kernels/family.h"
+#include "kernels/integers.h"
+#include "kernels/packers.h"
+#include "kernels/red_zone.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+
+RUSHLIGHT_DECLARE_FAMILY(AffineKernels, affine)
+RUSHLIGHT_DECLARE_FAMILY(BlockedKernels, blocked)
+
+namespace {
+
+// An image of few channels is read as it is.
+bool reads_plain(const Conv2dShape& s) {
+  constexpr int64_t few = 4;
+  return s.groups == 1 && s.ic <= few;
+}
+
+// As many images as are taken at once: what lies between the layouts stays in the caches.
+Conv2dShape portion_of(const Conv2dShape& s, int64_t item) {
+  constexpr int64_t most = 1 << 20;  // bytes
+  const int64_t image = (s.ic * s.ih * s.iw + s.oc * s.oh * s.ow) * item;
+  Conv2dShape portion = s;
+  while (portion.n > 1 && (s.n % portion.n != 0 || portion.n * image > most)) --portion.n;
+  return portion;
+}
+
+// The regions of the workspace, in elements.
+template <class T>
+struct Regions {
+  static constexpr int64_t lanes = Native<T>::lanes;
+
+  int64_t src, dst, values, weights;
+  bool plain;
+
+  Regions(const Conv2dShape& s, bool is_prepared) : plain(reads_plain(s)) {
+    src = plain ? 0 : s.n * round_up(s.ic, lanes) * s.ih * s.iw;
+    dst = s.n * round_up(s.oc, lanes) * s.oh * s.ow;
+    values = round_up(s.oc, lanes);  // a scale or shift, filled up
+    weights =
+        is_prepared ? 0 : round_up(by_blocks_prepared<T>(s).bytes / int64_t{sizeof(T)}, lanes);
+  }
+
+  int64_t total() const { return src + dst + 2 * values + weights + 5 * red_zone<T>; }
+};
+
+// Takes regions from a workspace, one behind the other.
+template <class T>
+struct Carver {
+  T* next;
+
+  T* take(int64_t count) {
+    T* region = guarded(next, count);
+    next += count + red_zone<T>;
+    return region;
+  }
+};
+
+// Values per channel with zeros behind them, or null.
+template <class T>
+const T* filled_up(const T* values, int64_t count, int64_t padded, T* to) {
+  if (values == nullptr) return nullptr;
+  copy_run(to, values, count);
+  zero_run(to + count, padded - count);
+  return to;
+}
+
+}  // namespace
+
+template <class T>
+bool by_blocks_accepts(const Conv2dShape& s) {
+  const Conv2dShape portion = portion_of(s, sizeof(T));
+  return blocked_kernels<T>.algorithm(portion, reads_plain(s)) != BlockedAlgorithm::none;
+}
+
+template <class T>
+PreparedWeight by_blocks_prepared(const Conv2dShape& s) {
+  return blocked_kernels<T>.prepared(portion_of(s, sizeof(T)), reads_plain(s));
+}
+
+template <class T>
+void by_blocks_prepare(const Run& run, const Conv2dShape& s, const T* weight, T* to) {
+  blocked_kernels<T>.prepare(run, portion_of(s, sizeof(T)), reads_plain(s), weight, to);
+}
+
+template <class T>
+int64_t by_blocks_workspace(const Conv2dShape& s, bool is_prepared, int slots) {
+  const Conv2dShape portion = portion_of(s, sizeof(T));
+  const Regions<T> regions(portion, is_prepared);
+  return regions.total() * int64_t{sizeof(T)} +
+         blocked_kernels<T>.workspace(portion, regions.plain, slots);
+}
+
+template <class T>
+void by_blocks_forward(const Run& run, const Conv2dShape& whole, const T* src, const T* weight,
+                       const T* prepared, const Epilogue<T>& epilogue, T* dst) {
+  const BlockedKernels<T>& kernels = blocked_kernels<T>;
+  const Conv2dShape s = portion_of(whole, sizeof(T));
+  const Regions<T> regions(s, prepared != nullptr);
+  Carver<T> carver{static_cast<T*>(run.workspace)};
+  T* image = carver.take(regions.src);
+  T* result = carver.take(regions.dst);
+  T* scale = carver.take(regions.values);
+  T* shift = carver.take(regions.values);
+  T* weights = carver.take(regions.weights);
+  const Run inner{run.slots, carver.next};
+  if (prepared == nullptr) {
+    kernels.prepare(inner, s, regions.plain, weight, weights);
+    prepared = weights;
+  }
+  Epilogue<T> first = epilogue;
+  first.scale = filled_up(epilogue.scale, s.oc, regions.values, scale);
+  first.shift = filled_up(epilogue.shift, s.oc, regions.values, shift);
+  first.residual = nullptr;
+  // A residual is plain: it is added, and the activation follows, when the result is plain too.
+  if (epilogue.residual != nullptr) first.activation = Activation::none;
+  const ReorderShape sources{s.n, s.ic, s.ih * s.iw}, results{s.n, s.oc, s.oh * s.ow};
+  for (int64_t i = 0; i < whole.n; i += s.n) {
+    const T* from = src + i * s.ic * s.ih * s.iw;
+    T* to = dst + i * s.oc * s.oh * s.ow;
+    if (!regions.plain) kernels.to_blocked(run, sources, from, image);
+    kernels.conv2d(inner, s, regions.plain, regions.plain ? from : image, prepared, first, result);
+    kernels.to_plain(run, results, result, to);
+  }
+  if (epilogue.residual != nullptr) {
+    Epilogue<T> last = epilogue;
+    last.scale = last.shift = nullptr;
+    affine_kernels<T>.forward(run, {whole.n, s.oc, s.oh * s.ow}, dst, last, dst);
+  }
+}
+
+template <class T>
+double by_blocks_cost(const Conv2dShape& s) {
+  constexpr double per_vector = 5, per_weight = 0.25;
+  const Conv2dShape portion = portion_of(s, sizeof(T));
+  const Regions<T> regions(portion, false);
+  const double moved = static_cast<double>(regions.src + regions.dst) / double{Native<T>::lanes};
+  const double cost = blocked_cost<T>(portion, regions.plain) + moved * per_vector;
+  return cost * static_cast<double>(s.n / portion.n) +
+         static_cast<double>(regions.weights) * per_weight;
+}
+
+RUSHLIGHT_BY_BLOCKS(, float)
+RUSHLIGHT_BY_BLOCKS(, double)
+
+}  // namespace rushlight::RUSHLIGHT_ISA
