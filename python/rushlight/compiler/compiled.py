@@ -279,7 +279,9 @@ def _copied_to(out: Any, result: Any) -> Any:
 
 
 def _still_fits(found: Trace) -> bool:
-    """Return whether the tensors of a record have the shapes and types that they had."""
+    """Return whether a record holds when its constants have other values now."""
+    if found.looked:
+        return False
     for constant in found.constants:
         tensor = constant.tensor
         if tensor is not None and (tensor._array.shape, tensor._array.dtype) != (

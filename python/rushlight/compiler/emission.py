@@ -43,8 +43,8 @@ def emit(
     homes = Homes(nodes, inputs, outputs)
     plan = _core.Plan(
         homes.arena_bytes,
-        [(each.shape, each.dtype) for each in inputs],
-        [(each.shape, each.dtype) for each in outputs],
+        [(_as_array(each), each.dtype) for each in inputs],
+        [(_as_array(each), each.dtype) for each in outputs],
     )
     emitter = _Emitter(plan, homes, weights)
     steps: list[Node] = []
@@ -52,6 +52,11 @@ def emit(
         _STEPS[node.op](emitter, node)
         steps += [node] * (plan.steps - len(steps))
     return plan, steps
+
+
+def _as_array(value: Value) -> tuple[int, ...]:
+    """Return the shape in which a value enters or leaves a plan: blocks as they are stored."""
+    return (value.stored,) if value.block else value.shape
 
 
 class _Emitter:

@@ -114,7 +114,9 @@ def _is_mean(node: Node) -> bool:
         return False
     if len(node.inputs[0].shape) != 4:
         return False
-    return node.settings.get("dims") == 2 or node.output.shape[2:] == (1, 1)
+    if "dims" in node.settings:
+        return bool(node.settings["dims"] == 2)
+    return node.output.shape[2:] == (1, 1)
 
 
 def algorithm(node: Node, src_blocked: bool) -> str | None:

@@ -118,7 +118,7 @@ class Program:
         values: _Values = dict(zip(self.graph.inputs, arrays, strict=True))
         for part in self.parts:
             if isinstance(part, _Segment):
-                given = [np.ascontiguousarray(values[each]) for each in part.inputs]
+                given = [np.asarray(values[each], order="C") for each in part.inputs]
                 values.update(zip(part.outputs, part.plan.run(given), strict=True))
             else:
                 start = perf_counter()

@@ -69,6 +69,8 @@ class Recorder(Tape):
     strangers : list of Constant or ndarray
         Those constants that the module's state does not hold, and arrays among the arguments:
         made by the forward itself, maybe from values that should have been recorded.
+    looked : bool
+        Whether Python saw values of constants, or of what depends on them alone.
     changed : dict of int to ndarray
         Those of them that were changed in place, by id.
     """
@@ -78,6 +80,8 @@ class Recorder(Tape):
         self.constants: list[Value] = []
         self.strangers: list[Constant | Array] = []
         self.changed: dict[int, Array] = {}
+        self.looked = False
+        self._fixed: set[Value] = set()  # made of constants alone
         self._state = state
         self._modules = modules
         self._known: dict[int, _Known] = {}
@@ -127,16 +131,22 @@ class Recorder(Tape):
             fused=[_name_of(operation)],
         )
         self.nodes.append(node)
+        fixed = bool(inputs) and all(each.constant or each in self._fixed for each in inputs)
         if target is None:
             for tensor in leaves_of(result):
                 self._learn(tensor._array, node.makes(tensor._array.shape, tensor._array.dtype))
         else:
             self._change(target, node.makes(target._array.shape, target._array.dtype))
+        if fixed:
+            self._fixed.update(node.outputs)
         return result
 
     def inspect(self, tensor: Any, operation: str) -> None:
         """Refuse to show Python values that depend on the inputs."""
-        if isinstance(tensor, TensorBase) and self._depends(tensor._array):
+        if not isinstance(tensor, TensorBase):
+            return
+        self.looked = True
+        if self._depends(tensor._array):
             raise self._error(
                 f"{operation}() looks at values that depend on the inputs, and what follows may "
                 "depend on what it sees"
@@ -190,7 +200,7 @@ class Recorder(Tape):
             return False
         known = self._known.get(id(array))
         value = memory.whole if known is None else known.value
-        return value is None or value.constant is None
+        return value is None or (value.constant is None and value not in self._fixed)
 
     # -- memory -------------------------------------------------------------------------------
 

@@ -35,12 +35,16 @@ class Trace:
     written : list of int
         The inputs, by number, that the forward changed in place.
     constants : list of Constant
+    looked : bool
+        Whether the forward looked at values of constants, so that it has to be recorded again
+        when one of them changes.
     """
 
     graph: Graph
     result: Any
     written: list[int]
     constants: list[Constant]
+    looked: bool
 
 
 def trace(module: Module, args: Any, kwargs: Any, ignore_hooks: bool) -> Trace:
@@ -83,7 +87,7 @@ def _record(module: Module, args: Any, kwargs: Any) -> tuple[Trace, Recorder]:
     template = tree_map(lambda _: Slot(next(numbers)), result)
     _check_result(template)
     constants = [each.constant for each in recorder.constants if each.constant is not None]
-    return Trace(graph, template, written, constants), recorder
+    return Trace(graph, template, written, constants, recorder.looked), recorder
 
 
 def _copied(tensor: TensorBase) -> TensorBase:
@@ -106,19 +110,17 @@ def _compare(one: Recorder, other: Recorder) -> None:
         raise CompileError(
             "compile: the forward runs other operations when its inputs have other values"
         )
-    for number, (a, b) in enumerate(zip(one.strangers, other.strangers, strict=True)):
+    if one.changed.keys() & other.changed.keys():
+        raise CompileError(
+            "compile: the forward changes in place a tensor that outlives it and that is neither "
+            "a parameter nor a buffer"
+        )
+    for a, b in zip(one.strangers, other.strangers, strict=True):
         if not np.array_equal(_contents(a), _contents(b), equal_nan=_is_floating(a)):
             raise CompileError(
                 "compile: the forward makes a tensor from values of its inputs in a way that "
                 f"cannot be followed, such as through NumPy: {_whose(one, a)}"
             )
-        del number
-    both = one.changed.keys() & other.changed.keys()
-    if both:
-        raise CompileError(
-            "compile: the forward changes in place a tensor that outlives it and that is neither "
-            "a parameter nor a buffer"
-        )
 
 
 def _shown(node: Node) -> Any:

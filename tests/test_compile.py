@@ -1,0 +1,626 @@
+"""``rushlight.compile``: the same results as the module, never stale, clear refusals."""
+
+from __future__ import annotations
+
+import gc
+import re
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import rushlight as rl
+from rushlight import nn
+from rushlight.nn import functional as F
+
+
+def settled(module: nn.Module) -> nn.Module:
+    """Return the module in evaluation mode with statistics that a training would leave."""
+    for each in module.modules():
+        if isinstance(each, (nn.BatchNorm2d, nn.BatchNorm1d)):
+            each.running_mean.normal_(0, 0.1)
+            each.running_var.uniform_(0.5, 1.5)
+            each.weight.data.uniform_(0.5, 1.5)
+            each.bias.data.normal_(0, 0.1)
+    return module.eval()
+
+
+def same(found: Any, expected: Any, bound: float = 1e-4) -> None:
+    assert found.dtype == expected.dtype
+    assert tuple(found.shape) == tuple(expected.shape)
+    a, b = (each.detach().clone().numpy().astype(np.float64) for each in (found, expected))
+    if a.size:
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound * max(np.abs(b).max(), 1e-30))
+
+
+def check(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """Compare two calls of the compiled module with the module; return the compiled one."""
+    compiled = rl.compile(module)
+    with rl.no_grad():
+        expected = module(*args, **kwargs)
+        for _ in range(2):
+            same(compiled(*args, **kwargs), expected)
+    assert compiled.explain().rows is not None
+    return compiled
+
+
+class Of(nn.Module):
+    """A module of a function, with layers as attributes."""
+
+    def __init__(self, function: Callable[..., Any], **layers: Any) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+        self.function = function
+        self.eval()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(self, *args, **kwargs)
+
+
+# -- whole nets -------------------------------------------------------------------------------
+
+NETS = [
+    ("resnet18", (2, 3, 64, 64)),
+    ("resnet50", (1, 3, 64, 64)),
+    ("resnet20", (3, 3, 32, 32)),
+    ("resnext50_32x4d", (1, 3, 48, 48)),
+    ("vgg11", (1, 3, 64, 64)),
+    ("mobilenet_v2", (1, 3, 96, 96)),
+    ("mobilenet_v3_small", (2, 3, 64, 64)),
+    ("squeezenet1_1", (1, 3, 97, 89)),
+    ("efficientnet_b0", (1, 3, 64, 64)),
+    ("densenet121", (1, 3, 64, 64)),
+    ("googlenet", (1, 3, 64, 64)),
+    ("shufflenet_v2_x1_0", (2, 3, 64, 64)),
+    ("mnasnet0_5", (1, 3, 64, 64)),
+    ("alexnet", (1, 3, 224, 224)),
+    ("mnist_net", (5, 1, 28, 28)),
+    ("mlp", (7, 784)),
+]
+
+
+@pytest.mark.parametrize(("name", "shape"), NETS)
+def test_nets(name: str, shape: tuple[int, ...]) -> None:
+    check(settled(rl.models.get_model(name)), rl.randn(*shape))
+
+
+def test_float64_is_as_exact_as_the_module() -> None:
+    net = settled(rl.models.resnet20()).double()
+    x = rl.randn(2, 3, 32, 32, dtype=rl.float64)
+    with rl.no_grad():
+        same(rl.compile(net)(x), net(x), 1e-12)
+
+
+def test_on_every_instruction_set(isa: str) -> None:
+    check(settled(rl.models.mobilenet_v3_small()), rl.randn(1, 3, 40, 40))
+
+
+def test_without_winograd() -> None:
+    net = settled(nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32)))
+    compiled, x = rl.compile(net), rl.randn(1, 16, 20, 20)
+    with rl.no_grad():
+        first = compiled(x)
+        with rl.backends.winograd.flags(False):
+            second = compiled(x)
+            assert "winograd" not in repr(compiled.explain())
+    assert not np.array_equal(first.numpy(), second.numpy())
+    same(first, second, 1e-5)
+
+
+def test_same_bits_for_any_thread_count() -> None:
+    compiled, x = rl.compile(settled(rl.models.resnet20())), rl.randn(2, 3, 32, 32)
+    results = []
+    with rl.no_grad():
+        for threads in (1, 2, 5):
+            rl.set_num_threads(threads)
+            results.append(compiled(x).numpy())
+    assert all(np.array_equal(results[0], each) for each in results[1:])
+
+
+# -- single operations ------------------------------------------------------------------------
+
+conv = nn.Conv2d(6, 8, 3)
+OPERATIONS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
+    "reshape": (lambda m, x: x.reshape(2, -1) * 2, [(2, 3, 4)]),
+    "permute": (lambda m, x: x.permute(0, 2, 1) + 1, [(2, 3, 4)]),
+    "reshape of permute": (lambda m, x: x.permute(0, 2, 1).reshape(2, 12).relu(), [(2, 3, 4)]),
+    "slices": (lambda m, x: x[:, 1::2] * x[:, ::2, :1], [(2, 4, 5)]),
+    "expand": (lambda m, x, y: x + y.expand(2, 3, 4), [(2, 3, 4), (3, 1)]),
+    "broadcast": (lambda m, x, y: x * y - y / 3, [(2, 3, 4), (3, 1)]),
+    "scalars": (lambda m, x: (2 - x) / 3 + x * 4 - 1, [(3, 5)]),
+    "reflected division": (lambda m, x: 1 / (x * x + 1), [(3, 5)]),
+    "cat": (lambda m, x, y: rl.cat([x.relu(), y.relu(), x], 1), [(2, 3, 4), (2, 5, 4)]),
+    "cat of one image": (lambda m, x, y: rl.cat([x.relu(), y * 2], 1), [(1, 3, 4), (1, 5, 4)]),
+    "cat of itself": (lambda m, x: rl.cat([x.relu()] * 2, 0), [(3, 4)]),
+    "stack": (lambda m, x: rl.stack([x, x * 2], 1), [(3, 4)]),
+    "chunk": (lambda m, x: rl.cat(x.chunk(2, 1)[::-1], 1), [(2, 6, 3)]),
+    "softmax": (lambda m, x: F.softmax(x, 1) + F.log_softmax(x, -1), [(3, 4, 5)]),
+    "activations": (
+        lambda m, x: F.gelu(x) + F.silu(x) * F.hardswish(x) + F.leaky_relu(x) - F.elu(x).tanh(),
+        [(3, 40)],
+    ),
+    "clamps": (lambda m, x: x.clamp(-0.5) + F.relu6(x * 9) + F.hardtanh(x), [(3, 40)]),
+    "matmul": (lambda m, x, y: x @ y.transpose(-1, -2), [(2, 3, 4), (2, 5, 4)]),
+    "matmul with few": (lambda m, x, y: x @ y, [(2, 3, 4), (4, 5)]),
+    "mean": (lambda m, x: x.mean((2, 3)) + x.mean(dim=(2, 3), keepdim=True)[..., 0, 0], [(2, 3, 4, 5)]),
+    "mean of all": (lambda m, x: x * 2 + x.mean(), [(2, 3)]),
+    "sum": (lambda m, x: x.sum(1) * 2, [(2, 3, 4)]),
+    "pad": (lambda m, x: F.pad(x, (1, 2, 0, 1), value=3.0) * 2, [(1, 2, 3, 4)]),
+    "pad of channels": (lambda m, x: F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 2)), [(2, 3, 6, 5)]),
+    "cut": (lambda m, x: F.pad(x, (-1, 0)) * 2, [(1, 2, 3, 4)]),
+    "pools": (
+        lambda m, x: F.max_pool2d(x, 3, 2, 1) + F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+        [(2, 3, 9, 8)],
+    ),
+    "pool of one image": (lambda m, x: F.max_pool2d(x, 2).squeeze(0), [(1, 8, 8)]),
+    "adaptive": (lambda m, x: F.adaptive_avg_pool2d(x, (2, 3)), [(2, 3, 9, 8)]),
+    "indices": (lambda m, x: F.max_pool2d(x, 2, return_indices=True)[1] * 1, [(1, 2, 6, 6)]),
+    "where": (lambda m, x: rl.where(x > 0, x, x * 0.1), [(3, 4)]),
+    "masked_fill": (lambda m, x: x.masked_fill(x < 0, 0.0), [(3, 4)]),
+    "argmax": (lambda m, x: x.argmax(1), [(3, 4)]),
+    "sort": (lambda m, x: x.sort(1)[0] * 2, [(3, 4)]),
+    "topk": (lambda m, x: x.topk(2)[1], [(3, 4)]),
+    "max": (lambda m, x: x.max(1)[0] + x.amax(1), [(3, 4)]),
+    "gather": (lambda m, x: x[:, x.argmax(1)], [(3, 3)]),
+    "embedding": (lambda m, x: F.embedding(x.argmax(1), rl.ones(9, 2) * 3), [(3, 4)]),
+    "norms": (lambda m, x: F.layer_norm(x, (4,)) + F.normalize(x, dim=1), [(3, 4)]),
+    "interpolate": (lambda m, x: F.interpolate(x, scale_factor=2), [(1, 2, 3, 4)]),
+    "einsum": (lambda m, x: rl.einsum("ij,kj->ik", x, x), [(3, 4)]),
+    "new tensors": (lambda m, x: x + rl.arange(4, dtype=rl.float32) + x.new_zeros(4), [(3, 4)]),
+    "buffer of zeros": (lambda m, x: _written(x), [(3, 4)]),
+    "in place": (lambda m, x: (x * 2).relu_().add_(1).mul_(x), [(3, 4)]),
+    "in place through a view": (lambda m, x: _through_a_view(x), [(3, 4)]),
+    "0-d": (lambda m, x: x * 2 + 1, [()]),
+    "empty": (lambda m, x: x * 2 + 1, [(0, 3)]),
+    "one input twice": (lambda m, x: x + x, [(3, 4)]),
+    "constant result": (lambda m, x: rl.ones(2) * 3, [(3, 4)]),
+    "input as result": (lambda m, x: x, [(3, 4)]),
+    "view as result": (lambda m, x: x.relu().reshape(2, 6), [(3, 4)]),
+}  # fmt: skip
+
+
+def _written(x: Any) -> Any:
+    out = rl.zeros(3, 8)
+    out[:, ::2] = x
+    out[:, 1] += 5
+    return out * 2
+
+
+def _through_a_view(x: Any) -> Any:
+    y = x * 2
+    part = y[:, 1:3]
+    before = y + 0
+    part.relu_()
+    y.add_(1)
+    return y + before + part.sum()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations(name: str) -> None:
+    function, shapes = OPERATIONS[name]
+    check(Of(function), *[rl.randn(*shape) for shape in shapes])
+
+
+EPILOGUES: dict[str, Callable[..., Any]] = {
+    "relu": lambda m, x: m.conv(x).relu(),
+    "hardswish": lambda m, x: F.hardswish(m.conv(x)),
+    "silu": lambda m, x: F.silu(m.bn(m.conv(x))),
+    "sigmoid": lambda m, x: m.conv(x).sigmoid(),
+    "leaky": lambda m, x: F.leaky_relu(m.conv(x), 0.2),
+    "skip": lambda m, x: (m.bn(m.conv(x)) + x).relu(),
+    "skip first": lambda m, x: x + m.conv(x),
+    "skip to both": lambda m, x: m.conv(x) + m.bn(m.conv(x)),
+    "relu then skip": lambda m, x: m.conv(x).relu() + x,
+    "relu then batch norm": lambda m, x: m.bn(m.conv(x).relu()),
+    "batch norm first": lambda m, x: m.conv(m.bn(x).relu()),
+    "two batch norms": lambda m, x: m.bn(m.bn(m.conv(x))),
+    "factors": lambda m, x: (m.conv(x) * 2 + 1) / 3 - 4,
+    "used twice": lambda m, x: m.conv(x).relu() + m.conv(x),
+    "sum of products": lambda m, x: (m.conv(x) + m.conv(x * 2)).relu(),
+    "kept": lambda m, x: _kept(m, x),
+    "padded before": lambda m, x: m.open(F.pad(x, (1, 1, 1, 1))).relu(),
+    "padded unevenly": lambda m, x: m.open(F.pad(x, (0, 2, 1, 1))),
+    "padded with ones": lambda m, x: m.open(F.pad(x, (1, 1, 1, 1), value=1.0)),
+    "squeeze and excite": lambda m, x: x * m.point(x.mean((2, 3), keepdim=True)).sigmoid(),
+    "linear": lambda m, x: m.line(x.flatten(1)).relu() * 2,
+    "dropout": lambda m, x: F.dropout(m.conv(x), training=False).relu(),
+}
+
+
+def _kept(m: Any, x: Any) -> Any:
+    y = m.conv(x)
+    return rl.cat([y, m.bn(y).relu()], 1)
+
+
+@pytest.mark.parametrize("channels", [3, 16, 20])
+@pytest.mark.parametrize("name", EPILOGUES)
+def test_epilogues(name: str, channels: int) -> None:
+    module = Of(
+        EPILOGUES[name],
+        conv=nn.Conv2d(channels, channels, 3, padding=1),
+        open=nn.Conv2d(channels, channels, 3),
+        point=nn.Conv2d(channels, channels, 1),
+        bn=nn.BatchNorm2d(channels),
+        line=nn.Linear(channels * 42, 5),
+    )
+    check(settled(module), rl.randn(2, channels, 6, 7))
+
+
+def test_what_is_fused_is_one_step() -> None:
+    module = Of(
+        lambda m, x: (m.bn(m.conv(x)) + x).relu(), conv=nn.Conv2d(16, 16, 3, padding=1),
+        bn=nn.BatchNorm2d(16),
+    )  # fmt: skip
+    compiled = check(settled(module), rl.randn(1, 16, 8, 8))
+    (row,) = [each for each in compiled.explain().rows if "conv2d" in each.operations]
+    assert row.operations == "conv2d + batchnorm + add + relu"
+    assert row.path == "conv"
+
+
+# -- arguments and results --------------------------------------------------------------------
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+def test_trees_of_arguments_and_results() -> None:
+    def forward(m: Any, pair: Any, *, by: dict[str, Any], scale: float = 1.0) -> Any:
+        total = pair[0] + pair[1] * by["x"]
+        return {"total": total * scale, "parts": Pair(total, [pair[0] * 2, None, 3, "text"])}
+
+    compiled = rl.compile(Of(forward))
+    a, b, c = rl.randn(3), rl.randn(3), rl.randn(3)
+    with rl.no_grad():
+        for scale in (1.0, 2.0, 1.0):
+            found = compiled((a, b), by={"x": c}, scale=scale)
+            same(found["total"], (a + b * c) * scale)
+            assert isinstance(found["parts"], Pair)
+            same(found["parts"].second[0], a * 2)
+            assert found["parts"].second[1:] == [None, 3, "text"]
+    assert len(compiled._entries) == 2
+
+
+def test_calls_never_share_memory() -> None:
+    compiled, x = rl.compile(Of(lambda m, x: (x, x.relu(), x.reshape(4)))), rl.randn(2, 2)
+    with rl.no_grad():
+        results = [*compiled(x), *compiled(x)]
+    for number, one in enumerate(results):
+        for other in (x, *results[number + 1 :]):
+            assert not np.shares_memory(one.numpy(), other.numpy())
+
+
+def test_out() -> None:
+    compiled, x = rl.compile(Of(lambda m, x: (x.relu(), x * 2))), rl.randn(2, 3)
+    out = (rl.empty(2, 3), rl.empty(2, 3))
+    with rl.no_grad():
+        version = out[0]._version
+        assert compiled(x, out=out) is out
+        same(out[0], x.relu())
+        same(out[1], x * 2)
+        assert out[0]._version > version
+        strided = (rl.empty(3, 2).t(), rl.empty(2, 3))
+        same(compiled(x, out=strided)[0], x.relu())
+        same(compiled(x, out=(x, rl.empty(2, 3)))[0], out[0])  # the input itself
+        with pytest.raises(ValueError, match="out must hold 2 tensors, but holds 1"):
+            compiled(x, out=rl.empty(2, 3))
+        with pytest.raises(ValueError, match="out"):
+            compiled(x, out=(rl.empty(2, 3), rl.empty(3, 2)))
+
+
+def test_inputs_of_any_layout() -> None:
+    compiled, x = rl.compile(settled(nn.Conv2d(3, 4, 3))), rl.randn(2, 9, 8, 3).permute(0, 3, 1, 2)
+    with rl.no_grad():
+        same(compiled(x), compiled.module(x))
+
+
+def test_an_input_that_the_forward_changes() -> None:
+    compiled = rl.compile(Of(lambda m, x: x.mul_(2) + 1))
+    for _ in range(2):
+        x = rl.ones(3)
+        with rl.no_grad():
+            assert compiled(x).tolist() == [3.0] * 3
+        assert x.tolist() == [2.0] * 3
+
+
+def test_arguments_that_hide_tensors_are_refused() -> None:
+    class Batch:
+        x = rl.ones(2)
+
+    compiled = rl.compile(Of(lambda m, batch: batch.x * 2))
+    with rl.no_grad(), pytest.raises(rl.CompileError, match="but got Batch"):
+        compiled(Batch())
+    compiled = rl.compile(Of(lambda m, x: Batch()))
+    with rl.no_grad(), pytest.raises(rl.CompileError, match="may return tensors.*but got Batch"):
+        compiled(rl.ones(2))
+
+
+# -- when the module itself runs --------------------------------------------------------------
+
+
+def test_grad_mode_and_training_mode_run_the_module() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5))
+    compiled, x = rl.compile(net), rl.randn(2, 3)
+    compiled.eval()
+    compiled(x).sum().backward()
+    assert net[0].weight.grad is not None
+    assert not compiled._entries
+    compiled.train()
+    with rl.no_grad():
+        compiled(x)
+    assert net.training
+    assert not compiled._entries
+    net.eval()
+    net[1].train()  # one below is enough
+    with rl.no_grad():
+        compiled(x)
+        assert not compiled._entries
+        net.eval()
+        same(compiled(x), net(x))
+    assert compiled._entries
+
+
+def test_attributes_are_those_of_the_module() -> None:
+    net = nn.Sequential(nn.Linear(3, 4))
+    compiled = rl.compile(net, mode="max-autotune", fullgraph=True)
+    assert list(compiled.state_dict()) == list(net.state_dict())
+    assert "Linear" in repr(compiled)
+    with pytest.raises(RuntimeError, match="nothing is compiled yet"):
+        compiled.explain()
+    with pytest.raises(TypeError, match="module must be a Module, but got function"):
+        rl.compile(lambda x: x)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unknown option 'speed'"):
+        rl.compile(net, speed=11)
+    with pytest.raises(ValueError, match="max_plans must be at least 1"):
+        rl.compile(net, max_plans=0)
+
+
+def test_the_plan_used_longest_ago_goes() -> None:
+    compiled = rl.compile(settled(nn.Linear(3, 2)), max_plans=2)
+    with rl.no_grad():
+        for rows in (1, 2, 1, 3, 1):
+            compiled(rl.ones(rows, 3))
+    assert [key[0] for key in compiled._entries] == [(3, 3), (1, 3)]
+
+
+# -- never stale ------------------------------------------------------------------------------
+
+
+def _by_optimizer(net: Any) -> None:
+    optimizer = rl.optim.SGD(net.parameters(), lr=0.1)
+    with rl.enable_grad():
+        net(rl.ones(1, 16, 6, 6)).sum().backward()
+    optimizer.step()
+
+
+def _by_load(net: Any) -> None:
+    net.load_state_dict({name: each * 2 + 1 for name, each in net.state_dict().items()})
+
+
+def _by_load_assigned(net: Any) -> None:
+    state = {name: each * 2 + 1 for name, each in net.state_dict().items()}
+    net.load_state_dict(state, assign=True)
+
+
+def _by_numpy(net: Any) -> None:
+    net[0].weight.detach().numpy()[0] = 9
+
+
+def _by_old_array(net: Any) -> None:
+    net.array[...] *= 2
+
+
+def _by_data(net: Any) -> None:
+    net[0].weight.data = net[0].weight.data * 3
+
+
+def _by_statistics(net: Any) -> None:
+    net[1].running_var.mul_(2)
+
+
+def _by_attribute(net: Any) -> None:
+    net[0].stride = (2, 2)
+
+
+def _by_new_module(net: Any) -> None:
+    net[2] = nn.Sigmoid()
+
+
+def _by_new_parameter(net: Any) -> None:
+    net[0].bias = nn.Parameter(rl.ones(16))
+
+
+def _by_shape(net: Any) -> None:
+    net[0].weight.data = rl.randn(16, 16, 1, 1)
+
+
+CHANGES = [
+    _by_optimizer, _by_load, _by_load_assigned, _by_numpy, _by_old_array, _by_data,
+    _by_statistics, _by_attribute, _by_new_module, _by_new_parameter, _by_shape,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda each: each.__name__[4:])
+def test_a_change_is_seen_by_the_next_call(change: Callable[[Any], None]) -> None:
+    net = settled(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()))
+    net.array = net[0].weight.detach().numpy() if change is _by_old_array else None
+    compiled, x = rl.compile(net), rl.randn(1, 16, 6, 6)
+    other = rl.randn(2, 16, 6, 6)
+    with rl.no_grad():
+        before = compiled(x)
+        compiled(other)
+        for _ in range(2):
+            change(net)
+            net.eval()
+            same(compiled(x), net(x))
+            same(compiled(other), net(other))
+        same(compiled(x), net(x))
+    if change is not _by_shape:
+        assert before.shape[1] == 16
+
+
+def test_weights_go_with_the_module() -> None:
+    net = settled(nn.Sequential(nn.Linear(300, 300)))
+    compiled = rl.compile(net)
+    with rl.no_grad():
+        compiled(rl.ones(9, 300))
+    watched = weakref.ref(net)
+    del net, compiled
+    gc.collect()
+    assert watched() is None
+
+
+# -- refusals ---------------------------------------------------------------------------------
+
+
+def _branch(m: Any, x: Any) -> Any:
+    if x.sum() > 0:  # the line that the error names
+        return x * 2
+    return x
+
+
+def _item(m: Any, x: Any) -> Any:
+    return x * x.max().item()
+
+
+def _numpy(m: Any, x: Any) -> Any:
+    return x + rl.tensor(x.numpy() * 2)
+
+
+def _behind_our_back(m: Any, x: Any) -> Any:
+    return x + rl.tensor(x._array * 2)
+
+
+def _mask(m: Any, x: Any) -> Any:
+    return x[x > 0].sum()
+
+
+def _parameter(m: Any, x: Any) -> Any:
+    m.weight.add_(1)
+    return x * m.weight
+
+
+def _counter(m: Any, x: Any) -> Any:
+    m.__dict__["count"].add_(1)
+    return x * m.__dict__["count"]
+
+
+def _backward(m: Any, x: Any) -> Any:
+    with rl.enable_grad():
+        y = (x * m.weight).sum()
+        y.backward()
+    return x
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (_branch, "bool"),
+        (_item, "item"),
+        (_numpy, "numpy"),
+        (_behind_our_back, "cannot be followed"),
+        (_mask, "index"),
+        (_parameter, "weight is changed in place"),
+        (_counter, "outlives"),
+        (_backward, "backward"),
+    ],
+)
+def test_what_depends_on_values_is_refused(forward: Callable[..., Any], message: str) -> None:
+    module = Of(forward)
+    module.weight = nn.Parameter(rl.ones(3))
+    module.__dict__["count"] = rl.ones(3)
+    compiled = rl.compile(module)
+    with rl.no_grad(), pytest.raises(rl.CompileError, match=message) as caught:
+        compiled(rl.randn(3))
+    if forward in (_branch, _item, _numpy, _mask):
+        line = forward.__code__.co_firstlineno + 1
+        assert re.search(rf"in {forward.__name__}, .*test_compile\.py:{line}\)", str(caught.value))
+    assert rl.is_grad_enabled()
+    rl.ones(2) * 2  # nothing is followed any more
+
+
+def test_values_of_constants_may_be_looked_at() -> None:
+    module = Of(lambda m, x: x * m.weight.sum().item() if m.weight[0] > 0 else x)
+    module.weight = nn.Parameter(rl.ones(3))
+    check(module, rl.randn(3))
+    compiled = rl.compile(module)
+    with rl.no_grad():
+        x = rl.randn(3)
+        same(compiled(x), x * 3)
+        module.weight.mul_(-1)
+        same(compiled(x), x)
+
+
+def test_hooks() -> None:
+    net = settled(nn.Sequential(nn.Linear(3, 4), nn.ReLU()))
+    seen: list[int] = []
+    handle = net[0].register_forward_hook(lambda *_: seen.append(1))
+    x = rl.randn(2, 3)
+    with rl.no_grad():
+        with pytest.raises(rl.CompileError, match=r"module '0' \(Linear\) has forward hooks"):
+            rl.compile(net)(x)
+        ignoring = rl.compile(net, ignore_hooks=True)
+        same(ignoring(x), F.relu(net[0](x)))
+        assert seen == [1]
+        net(x)
+        assert seen == [1, 1]  # the hook is still there
+        handle.remove()
+        check(net, x)
+
+
+def test_random_operations_draw_anew() -> None:
+    compiled = rl.compile(Of(lambda m, x: F.dropout(x, 0.5) + 0))
+    with rl.no_grad():
+        results = {tuple(compiled(rl.ones(64)).tolist()) for _ in range(3)}
+    assert len(results) == 3
+    assert "eager" in repr(compiled.explain())
+
+
+def test_a_failing_forward_raises_its_own_error() -> None:
+    compiled = rl.compile(settled(nn.Linear(3, 4)))
+    with rl.no_grad():
+        with pytest.raises(ValueError, match="linear"):
+            compiled(rl.ones(2, 5))
+        same(compiled(rl.ones(2, 3)), compiled.module(rl.ones(2, 3)))
+
+
+def test_lazy_modules_get_their_shapes_first() -> None:
+    net = nn.Sequential(nn.LazyLinear(4)).eval()
+    compiled, x = rl.compile(net), rl.randn(2, 3)
+    with rl.no_grad():
+        same(compiled(x), net(x))
+        same(compiled(x), net(x))
+    assert compiled._entries
+
+
+# -- threads ----------------------------------------------------------------------------------
+
+
+def test_many_python_threads_at_once() -> None:
+    net = settled(rl.models.resnet20())
+    compiled = rl.compile(net)
+    inputs = [rl.randn(1, 3, 32, 32) for _ in range(8)]
+    with rl.no_grad():
+        expected = [net(x) for x in inputs]
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            with rl.no_grad():
+                for _ in range(40):
+                    same(compiled(inputs[number]), expected[number])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(compiled._entries) == 1
