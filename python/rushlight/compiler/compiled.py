@@ -13,6 +13,7 @@ from rushlight import _core
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.grad_mode import state as mode
 from rushlight.autograd.inplace import check_in_place, check_place, check_writable
+from rushlight.compiler.errors import CompileError
 from rushlight.compiler.explain import Explanation, explain
 from rushlight.compiler.graph import filled
 from rushlight.compiler.passes import optimise
@@ -69,6 +70,7 @@ class Compiled:
         self._weights = _core.PlanWeights()
         self._structure: Structure | None = None
         self._last: _Entry | None = None
+        self._released = False
 
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """Return what the module returns.
@@ -86,6 +88,11 @@ class Compiled:
         """
         entry = None if mode.enabled or mode.tape is not None else self._entry(args, kwargs)
         if entry is None:
+            if self._released:
+                raise RuntimeError(
+                    "compile: the parameters were let go (release_source=True): only evaluation "
+                    "under no_grad is left"
+                )
             result = self.module(*args, **kwargs)
             return result if out is None else _copied_to(out, result)
         return self._run(entry, args, kwargs, out)
@@ -127,6 +134,11 @@ class Compiled:
         entry = self._entries.get(key)
         if entry is not None and not entry.watch.is_stale():
             return entry  # another thread was faster
+        if self._released:
+            raise CompileError(
+                "compile: the parameters were let go (release_source=True): only calls like the "
+                "first one work, with inputs of the same shapes and types"
+            )
         if any(map(is_lazy, (*self.module.parameters(), *self.module.buffers()))):
             return None  # the first call of the module itself gives them their shapes
         if any(each.watch.is_stale() for each in self._entries.values()):
@@ -137,6 +149,8 @@ class Compiled:
         else:
             found = entry.trace
         entry = self._planned(found)
+        if self._release_source:
+            self._release(entry)
         self._entries[key] = self._last = entry
         self._entries.move_to_end(key)
         while len(self._entries) > self._max_plans:
@@ -155,6 +169,19 @@ class Compiled:
         graph = found.graph.copy()
         optimise(graph)
         return _Entry(found, Program.build(graph, self._weights), watch)
+
+    def _release(self, entry: _Entry) -> None:
+        """Let go the memory of all parameters; what a plan reads as it is, the plan holds."""
+        for parameter in self.module.parameters():
+            nothing = np.array(np.nan).astype(parameter._array.dtype)
+            parameter._array = np.broadcast_to(nothing, parameter._array.shape)
+            parameter._storage.prepared = None
+        for constant in entry.trace.constants:
+            if constant.tensor is not None:
+                constant.array = constant.tensor._array
+        entry.watch = Watch()
+        entry.watch.add(entry.trace.constants)
+        self._released = True
 
     # -- running ------------------------------------------------------------------------------
 
