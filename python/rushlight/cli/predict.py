@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rushlight import models, nn
 from rushlight.autograd import no_grad
 from rushlight.cli.common import UsageError, Whole, reason
+from rushlight.compiler import compile
 from rushlight.config import set_num_threads
 from rushlight.models.preprocessing import Preprocessing, preprocessing
 from rushlight.models.registry import load_state
@@ -57,11 +58,13 @@ def _run(options: argparse.Namespace) -> int:
     pictures = _pillow()
     model, classes = _model(options.model, options.weights)
     labels = _labels(options.labels, classes)
+    # Weights are read once; every image of the command has the same shape.
+    net = compile(model)
     print(f"preprocessing: {transform}")
     for path in options.images:
         image = transform(_opened(pictures, path))
         with no_grad():
-            probabilities = F.softmax(model(image.unsqueeze(0))[0], dim=0)
+            probabilities = F.softmax(net(image.unsqueeze(0))[0], dim=0)
         print(path)
         _show(probabilities, labels, min(options.top, classes))
     return 0

@@ -196,7 +196,7 @@ def _binary(to: _Emitter, node: Node) -> None:
 
 
 def _blocked_binary(to: _Emitter, node: Node) -> None:
-    """The second operand is an image of the same size, or one pixel for all."""
+    """Add a step whose second operand is an image of the same size, or one pixel for all."""
     out = node.output
     a, b = node.inputs
     sizes: tuple[int, ...] = (out.stored,)
