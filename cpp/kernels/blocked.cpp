@@ -25,7 +25,7 @@ int outputs_of(BlockedAlgorithm algorithm) {
 // About the cycles of one core: products, and what the transforms and the weights cost beside.
 template <class T>
 double winograd_cycles(const Conv2dShape& s, int outputs) {
-  constexpr double lanes = Native<T>::lanes, per_point = 1.5, per_byte = 1.0 / 8;
+  constexpr double lanes = Native<T>::lanes, per_point = 1.5, per_byte = 0.2;
   const double tiles = static_cast<double>(s.n * ceil_div(s.oh, outputs) * ceil_div(s.ow, outputs));
   const double points = static_cast<double>((outputs + 2) * (outputs + 2));
   const double ic = static_cast<double>(s.ic);
@@ -39,7 +39,7 @@ double winograd_cycles(const Conv2dShape& s, int outputs) {
 
 template <class T>
 double direct_cycles(const Conv2dShape& s) {
-  constexpr double per_byte = 1.0 / 8;
+  constexpr double per_byte = 0.2;
   const double pixels = static_cast<double>(s.n * s.oh * s.ow);
   const double taps = static_cast<double>(s.ic * s.kh * s.kw);
   const double blocks = static_cast<double>(ceil_div(s.oc, Native<T>::lanes));
