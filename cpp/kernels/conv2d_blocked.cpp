@@ -145,6 +145,70 @@ double by_blocks_cost(const Conv2dShape& s) {
          static_cast<double>(regions.weights) * per_weight;
 }
 
+namespace {
+
+// The convolution that makes diff_src of diff_dst.
+Conv2dShape mirrored(const Conv2dShape& s) {
+  Conv2dShape m = s;
+  m.ic = s.oc, m.ih = s.oh, m.iw = s.ow;
+  m.oc = s.ic, m.oh = s.ih, m.ow = s.iw;
+  m.padding_h = s.dilation_h * (s.kh - 1) - s.padding_h;
+  m.padding_w = s.dilation_w * (s.kw - 1) - s.padding_w;
+  return m;
+}
+
+int64_t turned_weights(const Conv2dShape& s) {
+  return s.oc * s.ic * s.kh * s.kw;
+}
+
+// [oc, ic, taps] becomes [ic, oc, taps], the taps of each filter from the last to the first.
+template <class T>
+void turn_weight(const Run& run, const Conv2dShape& s, const T* weight, T* to) {
+  const int64_t taps = s.kh * s.kw;
+  parallel(run, s.ic, [&](int64_t c, int) {
+    for (int64_t o = 0; o < s.oc; ++o) {
+      const T* from = weight + (o * s.ic + c) * taps;
+      T* out = to + (c * s.oc + o) * taps;
+      for (int64_t t = 0; t < taps; ++t) out[t] = from[taps - 1 - t];
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+bool by_blocks_backward_accepts(const Conv2dShape& s) {
+  if (s.groups != 1 || s.stride_h != 1 || s.stride_w != 1) return false;
+  const Conv2dShape m = mirrored(s);
+  return m.padding_h >= 0 && m.padding_w >= 0 && by_blocks_accepts<T>(m);
+}
+
+template <class T>
+int64_t by_blocks_backward_workspace(const Conv2dShape& s, int slots) {
+  const int64_t turned = round_up(turned_weights(s), Native<T>::lanes) + red_zone<T>;
+  return turned * int64_t{sizeof(T)} + by_blocks_workspace<T>(mirrored(s), false, slots);
+}
+
+template <class T>
+void by_blocks_backward(const Run& run, const Conv2dShape& s, const T* weight, const T* diff_dst,
+                        T* diff_src) {
+  Carver<T> carver{static_cast<T*>(run.workspace)};
+  T* turned = carver.take(round_up(turned_weights(s), Native<T>::lanes));
+  turn_weight(run, s, weight, turned);
+  const T* not_prepared = nullptr;
+  by_blocks_forward(Run{run.slots, carver.next}, mirrored(s), diff_dst, turned, not_prepared,
+                    Epilogue<T>{}, diff_src);
+}
+
+template <class T>
+double by_blocks_backward_cost(const Conv2dShape& s) {
+  constexpr int64_t few = 4;  // channels that leave most lanes empty, where a product does better
+  constexpr double per_weight = 2, waste = 8;
+  const double cost =
+      by_blocks_cost<T>(mirrored(s)) + per_weight * static_cast<double>(turned_weights(s));
+  return s.ic < few ? waste * cost : cost;
+}
+
 RUSHLIGHT_BY_BLOCKS(, float)
 RUSHLIGHT_BY_BLOCKS(, double)
 

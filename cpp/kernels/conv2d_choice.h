@@ -41,7 +41,8 @@ bool accepts(const Conv2dShape& s, ConvAlgorithm algorithm, Direction direction)
       return plain && mirrors;
     }
     case ConvAlgorithm::blocked:
-      return direction == Direction::forward && by_blocks_accepts<T>(s);
+      return direction == Direction::forward ? by_blocks_accepts<T>(s)
+                                             : by_blocks_backward_accepts<T>(s);
     default:
       return true;
   }
@@ -104,7 +105,9 @@ ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
     least = cost;
   };
   if (accepts<T>(s, ConvAlgorithm::blocked, direction)) {
-    consider(ConvAlgorithm::blocked, by_blocks_cost<T>(s));
+    consider(ConvAlgorithm::blocked, direction == Direction::forward
+                                         ? by_blocks_cost<T>(s)
+                                         : by_blocks_backward_cost<T>(s));
   }
   if (accepts<T>(s, ConvAlgorithm::direct, direction)) {
     consider(ConvAlgorithm::direct, direct_cost<T>(s) / static_cast<double>(s.groups));
