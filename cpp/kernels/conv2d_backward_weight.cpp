@@ -65,10 +65,30 @@ void winograd_weight_groups(const Run& run, const Conv2dShape& s, int tile, cons
   }
 }
 
-// The images' blocks of pixels are dealt to `parts` partial sums, which are added in order.
+// Packs pixels that are counted through all images: `image(i)` is the packer of image i.
+template <class Image>
+struct ThroughImages {
+  Image image;
+  int64_t plane;  // pixels of an image
+
+  template <int WIDTH, class T>
+  void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc) const {
+    for (int64_t k = k0; k < k0 + kc;) {
+      const int64_t within = k % plane, run = smaller(plane - within, k0 + kc - k);
+      image(k / plane).template pack<WIDTH>(panel + (k - k0) * WIDTH, outer, count, within, run);
+      k += run;
+    }
+  }
+};
+template <class Image>
+ThroughImages<Image> through_images(int64_t plane, const Image& image) {
+  return {image, plane};
+}
+
+// Blocks of pixels, counted through all images, are dealt to `parts` partial sums, which are added
+// in order.
 struct WeightPlan {
-  int64_t p_step;    // pixels of one block
-  int64_t p_blocks;  // per image
+  int64_t pixels, p_step;  // in all, and of one block
   int64_t parts;
   int64_t per_part;  // blocks of pixels in one part
   int64_t n_step, n_blocks;
@@ -76,11 +96,11 @@ struct WeightPlan {
   explicit WeightPlan(const Conv2dShape& s) {
     constexpr int64_t wanted_tasks = 16;
     const Sizes z(s);
-    p_step = block_k(z.dst_plane);
-    p_blocks = ceil_div(z.dst_plane, p_step);
+    pixels = s.n * z.dst_plane;
+    p_step = block_k(pixels);
     n_step = smaller(kMaxBlockN, larger(1, z.taps));
     n_blocks = ceil_div(z.taps, n_step);
-    const int64_t blocks = s.n * p_blocks;
+    const int64_t blocks = ceil_div(pixels, p_step);
     const int64_t tasks = larger(1, s.groups * n_blocks);
     parts = larger(1, smaller(blocks, ceil_div(wanted_tasks, tasks)));
     per_part = ceil_div(blocks, parts);
@@ -101,19 +121,27 @@ void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part,
   const int64_t a_size = round_up(z.oc, tile_rows) * kMaxBlockK;
   T* a_panels = guarded(local, a_size);
   T* b_panels = guarded(local + a_size + red_zone<T>, packed_b_size());
-  const int64_t end = smaller(s.n * plan.p_blocks, (part + 1) * plan.per_part);
+  const int64_t begin = part * plan.per_part * plan.p_step;
+  const int64_t end = smaller(plan.pixels, begin + plan.per_part * plan.p_step);
   Output<T> out{sums + group * z.oc * z.taps + n0, z.taps, false, {}};
-  for (int64_t block = part * plan.per_part; block < end; ++block) {
-    const int64_t image = block / plan.p_blocks, p = block % plan.p_blocks * plan.p_step;
-    const int64_t pc = smaller(plan.p_step, z.dst_plane - p);
+  const auto a = through_images(z.dst_plane, [&](int64_t image) {
     const int64_t index = image * s.groups + group;
-    const MatrixPacker<T> a{diff_dst + index * z.oc * z.dst_plane, z.dst_plane, 1};
+    return MatrixPacker<T>{diff_dst + index * z.oc * z.dst_plane, z.dst_plane, 1};
+  });
+  const auto channels = [&](int64_t image) {
+    return src + (image * s.groups + group) * z.ic * z.src_plane;
+  };
+  const auto pixels = through_images(
+      z.dst_plane, [&](int64_t image) { return MatrixPacker<T>{channels(image), z.src_plane, 1}; });
+  const auto windows = through_images(
+      z.dst_plane, [&](int64_t image) { return TransposedIm2colPacker<T>{s, channels(image)}; });
+  for (int64_t p = begin; p < end; p += plan.p_step) {
+    const int64_t pc = smaller(plan.p_step, end - p);
     pack_a(a, z.oc, p, pc, a_panels);
-    const T* channels = src + index * z.ic * z.src_plane;
     if (z.pointwise) {
-      pack_b(MatrixPacker<T>{channels, z.src_plane, 1}, n0, n, p, pc, b_panels);
+      pack_b(pixels, n0, n, p, pc, b_panels);
     } else {
-      pack_b(TransposedIm2colPacker<T>{s, channels}, n0, n, p, pc, b_panels);
+      pack_b(windows, n0, n, p, pc, b_panels);
     }
     multiply_panels(z.oc, n, pc, a_panels, b_panels, out);
     out.accumulate = true;
