@@ -40,6 +40,10 @@ struct Element<Vec<T, LANES>> {
   using Type = T;
 };
 
+constexpr double factorial(int n) {
+  return n < 2 ? 1 : n * factorial(n - 1);
+}
+
 // x as n * ln 2 + r: `power` is 2^n, and exp(r) = 1 + r * tail.
 template <class V>
 struct Exponent {
@@ -51,15 +55,16 @@ RUSHLIGHT_INLINE Exponent<V> split_exponent(V x) {
   using T = typename Element<V>::Type;
   using C = ExpConstants<T>;
   typedef typename C::Bits Bits __attribute__((vector_size(sizeof(V))));
-  const V bounded = min(max(x, V::broadcast(C::low)), V::broadcast(C::high));
+  const V bounded = clamp(x, V::broadcast(C::low), V::broadcast(C::high));
   const V shifted =
       fma(bounded, V::broadcast(static_cast<T>(1.44269504088896340736)), V::broadcast(C::rounder));
   const V n = shifted - V::broadcast(C::rounder);
   const V r = fma(n, V::broadcast(-C::ln2_low), fma(n, V::broadcast(-C::ln2_high), bounded));
-  V tail = V::broadcast(T{1});
+  // Taylor's series of (exp(r) - 1) / r: 1 + r / 2! + r^2 / 3! + ...
+  V tail = V::broadcast(static_cast<T>(1 / factorial(C::degree)));
 #pragma GCC unroll 13
-  for (int i = C::degree; i > 1; --i) {
-    tail = fma(tail * r, V::broadcast(T{1} / static_cast<T>(i)), V::broadcast(T{1}));
+  for (int i = C::degree - 1; i > 0; --i) {
+    tail = fma(tail, r, V::broadcast(static_cast<T>(1 / factorial(i))));
   }
   // The low bits of `shifted` hold n; moved up, they add n to the exponent of 1.
   const Bits exponent = reinterpret_cast<Bits>(shifted.raw) << C::mantissa_bits;
