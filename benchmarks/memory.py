@@ -1,21 +1,26 @@
 """Peak memory of one inference, each library in a fresh process.
 
-The peak is the growth of the resident set, from before the net is built (the library is imported
-and has run something small) to its highest point while the net runs three times.
+The peak is the growth of the resident set, from before the net is loaded from a file (the library
+is imported) to its highest point while the net runs three times. `rushlight` is a compiled net that
+lets the parameters go (``release_source=True``).
 """
 
 from __future__ import annotations
 
-import importlib
 import math
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 __all__ = ["report"]
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARIES = ("rushlight", "torch")
+LIBRARIES = ("rushlight", "eager", "torch", "onnxruntime", "openvino", "ncnn")
 MIB = 2**20
 
 
@@ -41,22 +46,48 @@ def must_hold(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def report(name: str, shape: tuple[int, ...], libraries: list[str]) -> str:
-    """Return a line per library: its peak beside what it must hold."""
+    """Return a line per library: its peak beside what eager execution must hold."""
     weights, activations = must_hold(name, shape)
     needed = weights + activations
     lines = [
         f"peak memory of {name}: weights {weights / MIB:.1f} MiB + activations"
-        f" {activations / MIB:.1f} MiB = {needed / MIB:.1f} MiB"
+        f" {activations / MIB:.1f} MiB = {needed / MIB:.1f} MiB; growth while the net is loaded and"
+        " runs, and the whole process"
     ]
-    for library in LIBRARIES:
-        if library not in libraries:
-            continue
-        words = [library, name, *map(str, shape)]
-        command = [sys.executable, "-m", "benchmarks.memory", *words]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        peak = int(done.stdout.split()[-1])
-        lines.append(f"  {library}: {peak / MIB:.1f} MiB, {peak / needed:.2f} times that")
+    with tempfile.TemporaryDirectory() as folder:
+        _write_files(name, shape, Path(folder))
+        for library in libraries:
+            if library not in LIBRARIES:
+                continue
+            command = [sys.executable, "-m", "benchmarks.memory", library, name, folder]
+            command += map(str, shape)
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            peak, whole = map(int, done.stdout.split()[-2:])
+            lines.append(
+                f"  {library:<12} {peak / MIB:7.1f} MiB, {peak / needed:.2f} times that; process"
+                f" {whole / MIB:7.1f} MiB"
+            )
     return "\n".join(lines)
+
+
+def _write_files(name: str, shape: tuple[int, ...], folder: Path) -> None:
+    """Write the net as each library reads it."""
+    import rushlight
+    from benchmarks import nets
+
+    rushlight.save(nets.in_rushlight(name, shape).state_dict(), folder / "net.safetensors")
+    graph = nets.graph_of(name, shape)
+    try:
+        from benchmarks.peers.onnx_model import onnx_bytes
+
+        (folder / "net.onnx").write_bytes(onnx_bytes(graph, shape))
+    except ImportError:
+        pass
+    from benchmarks.peers.ncnn_model import ncnn_files
+
+    param, weights = ncnn_files(graph)
+    (folder / "net.param").write_text(param, encoding="ascii")
+    (folder / "net.bin").write_bytes(weights)
 
 
 def _status(field: str) -> int:
@@ -67,24 +98,49 @@ def _status(field: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {field}")
 
 
-def _measure(library: str, name: str, shape: tuple[int, ...]) -> int:
+def _module(library: str, name: str, folder: Path) -> Callable[[Any], Any]:
+    """Return a net of modules with the weights of the file."""
+    if library == "torch":
+        import safetensors.torch
+
+        from benchmarks.nets import ported
+
+        net = ported().get_model(name)
+        net.load_state_dict(safetensors.torch.load_file(folder / "net.safetensors"))
+        return net.eval()  # type: ignore[no-any-return]
+    import rushlight
+    from rushlight import models
+
+    with rushlight.nn.init.skipped():
+        net = models.get_model(name)
+    net.load_state_dict(rushlight.load(folder / "net.safetensors"), assign=True)
+    net.eval()
+    return rushlight.compile(net, release_source=True) if library == "rushlight" else net
+
+
+def _runner(library: str, name: str, folder: Path, shape: tuple[int, ...]) -> Callable[[], Any]:
     from benchmarks.peers import adapter
 
-    peer = adapter(library, 1)
-    if library == "rushlight":
-        builder = importlib.import_module("rushlight.models").get_model
-    else:
-        builder = importlib.import_module("benchmarks.nets").ported().get_model
-    small = peer.nn.Conv2d(3, 8, 3).eval()
-    small(peer.engine.zeros(1, 3, 16, 16))
+    x = np.random.default_rng(1).standard_normal(shape, np.float32)
+    if library in ("rushlight", "eager", "torch"):
+        peer = adapter(library, 1)
+        net = _module(library, name, folder)
+        source = peer.engine.from_numpy(x)
+        return lambda: net(source)
+    return adapter(library, 1).from_files(folder, x)  # type: ignore[no-any-return]
+
+
+def _measure(library: str, name: str, folder: Path, shape: tuple[int, ...]) -> tuple[int, int]:
+    from benchmarks.peers import adapter
+
+    adapter(library, 1)
     before = _status("VmRSS")
-    net = builder(name).eval()
-    x = peer.engine.rand(*shape)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts afresh
+    run = _runner(library, name, folder, shape)
     for _ in range(3):
-        net(x)
-    return _status("VmHWM") - before
+        run()
+    return _status("VmHWM") - before, _status("VmHWM")
 
 
 if __name__ == "__main__":
-    print(_measure(sys.argv[1], sys.argv[2], tuple(map(int, sys.argv[3:]))))
+    print(*_measure(sys.argv[1], sys.argv[2], Path(sys.argv[3]), tuple(map(int, sys.argv[4:]))))

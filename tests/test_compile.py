@@ -311,6 +311,19 @@ def test_release_source() -> None:
         compiled(x)
 
 
+def test_release_source_keeps_what_is_read_as_it_is() -> None:
+    def forward(m: Any, x: Any) -> Any:
+        looked_up = F.embedding(x.argmax(1), m.line.weight)  # a parameter of an eager operation
+        return m.line(x) + looked_up.sum(1, True) * m.factor
+
+    module = Of(forward, line=nn.Linear(4, 4), factor=nn.Parameter(rl.randn(4)))
+    compiled, x = rl.compile(module, release_source=True), rl.randn(3, 4)
+    with rl.no_grad():
+        expected = module(x)
+        for _ in range(3):
+            same(compiled(x), expected)
+
+
 # -- refusals ---------------------------------------------------------------------------------
 
 

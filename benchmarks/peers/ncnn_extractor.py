@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +30,41 @@ def _options(net: Any) -> None:
         setattr(net.opt, f"use_{width}", False)
 
 
+def _loaded(folder: Path) -> Any:
+    net = ncnn.Net()
+    _options(net)
+    for load, name in ((net.load_param, "net.param"), (net.load_model, "net.bin")):
+        if load(str(folder / name)) != 0:
+            raise Skip("the net does not load")
+    return net
+
+
+def _run(net: Any, names: tuple[str, str], source: Any) -> Any:
+    extractor = net.create_extractor()
+    extractor.input(names[0], source)
+    code, result = extractor.extract(names[1])
+    if code != 0:
+        raise RuntimeError(f"ncnn: extract gave {code}")
+    return result
+
+
+def from_files(folder: Path, x: Array) -> Callable[[], Any]:
+    """Return a run of the net in ``net.param`` and ``net.bin``."""
+    net = _loaded(folder)
+    names = (net.input_names()[0], net.output_names()[0])
+    source = ncnn.Mat(np.ascontiguousarray(x[0])).clone()
+    return lambda: _run(net, names, source)
+
+
 def network(graph: Graph, x: Array) -> Runner:
     """Return an extractor's run: ncnn's images have no batch."""
     if x.shape[0] != 1:
         raise Skip("no batch")
-    net = ncnn.Net()
-    _options(net)
     param, weights = ncnn_files(graph)
     with tempfile.TemporaryDirectory() as folder:
-        paths = Path(folder, "net.param"), Path(folder, "net.bin")
-        paths[0].write_text(param, encoding="ascii")
-        paths[1].write_bytes(weights)
-        if net.load_param(str(paths[0])) != 0 or net.load_model(str(paths[1])) != 0:
-            raise Skip("the net does not load")
+        Path(folder, "net.param").write_text(param, encoding="ascii")
+        Path(folder, "net.bin").write_bytes(weights)
+        net = _loaded(Path(folder))
     source = ncnn.Mat(np.ascontiguousarray(x[0])).clone()
-
-    def run() -> Any:
-        extractor = net.create_extractor()
-        extractor.input(graph.input, source)
-        code, result = extractor.extract(graph.output)
-        if code != 0:
-            raise RuntimeError(f"ncnn: extract gave {code}")
-        return result
-
-    return Runner(run, lambda result: np.array(result)[None])
+    names = (graph.input, graph.output)
+    return Runner(lambda: _run(net, names, source), lambda result: np.array(result)[None])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -20,6 +22,14 @@ def start(threads: int) -> None:
     _options.intra_op_num_threads = threads
     _options.inter_op_num_threads = 1
     _options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+
+def from_files(folder: Path, x: Array) -> Callable[[], Any]:
+    """Return a run of the net in ``net.onnx``."""
+    path = str(folder / "net.onnx")
+    session = onnxruntime.InferenceSession(path, _options, providers=["CPUExecutionProvider"])
+    source = {session.get_inputs()[0].name: x}
+    return lambda: session.run(None, source)
 
 
 def network(graph: Graph, x: Array) -> Runner:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,14 @@ def start(threads: int) -> None:
             "INFERENCE_PRECISION_HINT": "f32",  # processors with AMX would use bfloat16
         }
     )
+
+
+def from_files(folder: Path, x: Array) -> Callable[[], Any]:
+    """Return a run of the net in ``net.onnx``."""
+    model = _core.compile_model(str(folder / "net.onnx"), "CPU", _settings)
+    request = model.create_infer_request()
+    request.set_input_tensor(openvino.Tensor(x))
+    return lambda: request.infer(share_inputs=True, share_outputs=True)
 
 
 def network(graph: Graph, x: Array) -> Runner:

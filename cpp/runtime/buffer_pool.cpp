@@ -13,6 +13,10 @@
 #include "runtime/environment.h"
 #include "runtime/limits.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #if defined(__SANITIZE_ADDRESS__)
 #define RUSHLIGHT_SANITIZED 1
 #elif defined(__has_feature)
@@ -177,6 +181,9 @@ void pool_free(void* block) noexcept {
 }
 void pool_empty_cache() noexcept {
   pool().empty();
+#ifdef __GLIBC__
+  malloc_trim(0);  // what was freed below its threshold, the C library would keep
+#endif
 }
 PoolStats pool_stats() {
   return pool().stats();

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from rushlight.autograd.grad_mode import state as mode
 from rushlight.autograd.inplace import check_in_place, check_place, check_writable
 from rushlight.compiler.errors import CompileError
 from rushlight.compiler.explain import Explanation, explain
-from rushlight.compiler.graph import filled
+from rushlight.compiler.graph import Constant, Graph, filled
 from rushlight.compiler.passes import optimise
 from rushlight.compiler.profiler import Event, Profile
 from rushlight.compiler.program import Program
@@ -25,7 +25,7 @@ from rushlight.compiler.watch import Structure, Watch
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.nn.module import Module
-from rushlight.nn.parameter import is_lazy
+from rushlight.nn.parameter import Parameter, is_lazy
 
 if TYPE_CHECKING:
     pass
@@ -145,7 +145,7 @@ class Compiled:
             # Prepared weights are known by name: those of changed parameters are of no use.
             self._weights = _core.PlanWeights()
         if entry is None or not _still_fits(entry.trace):
-            found = trace(self.module, args, kwargs, self._ignore_hooks)
+            found = trace(self.module, args, kwargs, self._ignore_hooks, self._release_source)
         else:
             found = entry.trace
         entry = self._planned(found)
@@ -168,16 +168,16 @@ class Compiled:
         watch.add(found.constants)
         graph = found.graph.copy()
         optimise(graph)
-        return _Entry(found, Program.build(graph, self._weights), watch)
+        used = _Releaser(graph) if self._release_source else None
+        return _Entry(found, Program.build(graph, self._weights, used), watch)
 
     def _release(self, entry: _Entry) -> None:
         """Let go the memory of all parameters; what a plan reads as it is, the plan holds."""
         for parameter in self.module.parameters():
-            nothing = np.array(np.nan).astype(parameter._array.dtype)
-            parameter._array = np.broadcast_to(nothing, parameter._array.shape)
-            parameter._storage.prepared = None
+            _empty(parameter)
+        read = _read_as_they_are(entry.program.graph)
         for constant in entry.trace.constants:
-            if constant.tensor is not None:
+            if constant.tensor is not None and constant not in read:
                 constant.array = constant.tensor._array
         entry.watch = Watch()
         entry.watch.add(entry.trace.constants)
@@ -261,6 +261,37 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"Compiled({self.module!r})"
+
+
+class _Releaser:
+    """Lets a weight go as soon as the last node that it belongs to has its steps."""
+
+    def __init__(self, graph: Graph) -> None:
+        weights = [node.settings.get("weight") for node in graph.nodes]
+        self._left = Counter(id(each.tensor) for each in weights if each is not None)
+        self._read = _read_as_they_are(graph)
+
+    def __call__(self, constant: Constant) -> None:
+        """Note that a node with this weight is done."""
+        tensor = constant.tensor
+        self._left[id(tensor)] -= 1
+        if isinstance(tensor, Parameter) and not self._left[id(tensor)]:
+            _empty(tensor)
+            if constant not in self._read:
+                constant.array = tensor._array
+
+
+def _read_as_they_are(graph: Graph) -> set[Constant]:
+    """Return the constants that nodes read when they run."""
+    values = [each for node in graph.nodes for each in node.inputs]
+    return {each.constant for each in values if each.constant is not None}
+
+
+def _empty(parameter: Parameter) -> None:
+    """Put one NaN, repeated to its shape, in the place of a parameter's values."""
+    nothing = np.array(np.nan).astype(parameter._array.dtype)
+    parameter._array = np.broadcast_to(nothing, parameter._array.shape)
+    parameter._storage.prepared = None
 
 
 def _places(out: Any, entry: _Entry, inputs: list[Array]) -> list[Array] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rushlight import _core
-from rushlight.compiler.graph import Node, Value
+from rushlight.compiler.graph import Constant, Node, Value
 from rushlight.compiler.homes import Homes
 from rushlight.compiler.views import Region, collapsed, dense_steps, spread_steps
 from rushlight.dtypes import Array
@@ -22,6 +22,7 @@ def emit(
     inputs: Sequence[Value],
     outputs: Sequence[Value],
     weights: _core.PlanWeights,
+    used: Callable[[Constant], None] | None = None,
 ) -> tuple[_core.Plan, list[Node]]:
     """Make a plan of nodes.
 
@@ -33,6 +34,8 @@ def emit(
         What the plan is given and what it returns.
     weights : PlanWeights
         Holds the weights that kernels prepare, for this plan and others of the same net.
+    used : callable, optional
+        Told of each weight when its steps are made.
 
     Returns
     -------
@@ -51,6 +54,8 @@ def emit(
     for node in nodes:
         _STEPS[node.op](emitter, node)
         steps += [node] * (plan.steps - len(steps))
+        if used is not None and "weight" in node.settings:
+            used(node.settings["weight"])
     return plan, steps
 
 

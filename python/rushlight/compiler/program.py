@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TypeAlias
@@ -11,7 +11,7 @@ import numpy as np
 
 from rushlight import _core
 from rushlight.compiler.emission import emit
-from rushlight.compiler.graph import Graph, Node, Value
+from rushlight.compiler.graph import Constant, Graph, Node, Value
 from rushlight.compiler.homes import resolve
 from rushlight.compiler.passes import run_call
 from rushlight.dtypes import Array
@@ -49,8 +49,12 @@ class Program:
     _eager_times: dict[Node, float] = field(default_factory=dict)
 
     @staticmethod
-    def build(graph: Graph, weights: _core.PlanWeights) -> Program:
-        """Make plans of what plans can run."""
+    def build(
+        graph: Graph,
+        weights: _core.PlanWeights,
+        used: Callable[[Constant], None] | None = None,
+    ) -> Program:
+        """Make plans of what plans can run; `used` as in :func:`emit`."""
         program = Program(graph)
         groups = _grouped(graph.nodes)
         for number, group in enumerate(groups):
@@ -68,7 +72,7 @@ class Program:
             }
             outputs = [each for each in graph.outputs if each in made]
             outputs += [each for each in later if each in made and each not in outputs]
-            plan, steps = emit(group, inputs, outputs, weights)
+            plan, steps = emit(group, inputs, outputs, weights, used)
             program.parts.append(_Segment(plan, steps, inputs, outputs))
             if len(groups) == 1 and (inputs, outputs) == (graph.inputs, graph.outputs):
                 program._only_plan = plan

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
+from rushlight import _core
 from rushlight.autograd.base import TensorBase
 from rushlight.autograd.node import Node as GradNode
 from rushlight.autograd.primitive import Primitive
@@ -32,20 +34,27 @@ class _Memory:
     """A piece of memory that recorded tensors lie in.
 
     `whole` is all of it as a value, `generation` counts the changes in place: what was known of
-    other tensors in it before one is looked up in `whole` again.
+    other tensors in it before one is looked up in `whole` again. Whoever lies in it keeps the array
+    that owns it alive.
     """
 
     def __init__(self, root: Array) -> None:
-        self.root = root  # kept, so that no other array gets its address
+        self._root = weakref.ref(root)
         self.whole: Value | None = None
         self.generation = 0
+
+    @property
+    def root(self) -> Array:
+        """The array that owns the memory."""
+        root = self._root()
+        assert root is not None
+        return root
 
 
 class _Known:
     """What a tensor's array stands for."""
 
-    def __init__(self, array: Array, memory: _Memory, value: Value) -> None:
-        self.array = array
+    def __init__(self, memory: _Memory, value: Value) -> None:
         self.memory = memory
         self.value = value
         self.generation = memory.generation
@@ -60,6 +69,8 @@ class Recorder(Tape):
         Names of the module's parameters and buffers by their ids.
     modules : dict of int to str
         Paths of its modules by their ids.
+    lean : bool
+        Return what each operation needed beside its result to the system at once.
 
     Attributes
     ----------
@@ -75,7 +86,7 @@ class Recorder(Tape):
         Those of them that were changed in place, by id.
     """
 
-    def __init__(self, state: dict[int, str], modules: dict[int, str]) -> None:
+    def __init__(self, state: dict[int, str], modules: dict[int, str], lean: bool = False) -> None:
         self.nodes: list[Node] = []
         self.constants: list[Value] = []
         self.strangers: list[Constant | Array] = []
@@ -84,10 +95,12 @@ class Recorder(Tape):
         self._fixed: set[Value] = set()  # made of constants alone
         self._state = state
         self._modules = modules
+        self._lean = lean
         self._known: dict[int, _Known] = {}
         self._memories: dict[int, _Memory] = {}
         self._inputs: list[Value] = []
         self._kept: list[Any] = []
+        self._ends: list[weakref.ref[Array]] = []
 
     # -- what the compiler asks ---------------------------------------------------------------
 
@@ -120,6 +133,8 @@ class Recorder(Tape):
             self._before_change(target)
         versions = [each._version for each in leaves_of((args, kwargs))]
         result = run(*args)
+        if self._lean:
+            _core.empty_cache()
         changed = [each._version for each in leaves_of((args, kwargs))] != versions
         if changed and not in_place:
             raise self._error(f"{_name_of(operation)} changes an argument in place")
@@ -206,13 +221,24 @@ class Recorder(Tape):
 
     def _memory(self, array: Array) -> _Memory:
         root = _root(array)
-        return self._memories.setdefault(id(root), _Memory(root))
+        key = id(root)
+        if key not in self._memories:
+            self._memories[key] = _Memory(root)
+            self._forget_with(root, self._memories)
+        return self._memories[key]
+
+    def _forget_with(self, array: Array, notes: dict[int, Any]) -> None:
+        """Drop what is noted under the id of an array when it goes: another may get the id."""
+        key = id(array)
+        self._ends.append(weakref.ref(array, lambda _: notes.pop(key, None)))
 
     def _learn(self, array: Array, value: Value) -> _Known:
         memory = self._memory(array)
         if memory.whole is None and _covers(array, memory.root):
             memory.whole = value
-        known = self._known[id(array)] = _Known(array, memory, value)
+        if id(array) not in self._known:
+            self._forget_with(array, self._known)
+        known = self._known[id(array)] = _Known(memory, value)
         return known
 
     def _read(self, memory: _Memory, array: Array) -> Value:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rushlight import _core
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.grad_mode import no_grad
 from rushlight.compiler.errors import CompileError
@@ -47,8 +48,8 @@ class Trace:
     looked: bool
 
 
-def trace(module: Module, args: Any, kwargs: Any, ignore_hooks: bool) -> Trace:
-    """Record a forward.
+def trace(module: Module, args: Any, kwargs: Any, ignore_hooks: bool, lean: bool = False) -> Trace:
+    """Record a forward; `lean` as in :class:`Recorder`.
 
     Raises
     ------
@@ -57,18 +58,18 @@ def trace(module: Module, args: Any, kwargs: Any, ignore_hooks: bool) -> Trace:
     """
     check_arguments((args, kwargs))
     with _without_hooks(module, ignore_hooks):
-        found, recorder = _record(module, args, kwargs)
+        found, recorder = _record(module, args, kwargs, lean)
         if recorder.strangers:
             # Made by the forward: from shapes and settings, or from values behind our back?
             _compare(recorder, _record(module, *_other_values(args, kwargs))[1])
     return found
 
 
-def _record(module: Module, args: Any, kwargs: Any) -> tuple[Trace, Recorder]:
+def _record(module: Module, args: Any, kwargs: Any, lean: bool = False) -> tuple[Trace, Recorder]:
     named: list[tuple[str, TensorBase]] = [*module.named_parameters(remove_duplicate=False)]
     named += module.named_buffers(remove_duplicate=False)
     paths = {id(each): path for path, each in reversed([*module.named_modules()])}
-    recorder = Recorder({id(each): name for name, each in reversed(named)}, paths)
+    recorder = Recorder({id(each): name for name, each in reversed(named)}, paths, lean)
     args, kwargs = tree_map(_copied, (args, kwargs))
     given = leaves_of((args, kwargs))
     with ExitStack() as stack:
@@ -86,6 +87,9 @@ def _record(module: Module, args: Any, kwargs: Any) -> tuple[Trace, Recorder]:
     numbers = iter(range(len(outputs)))
     template = tree_map(lambda _: Slot(next(numbers)), result)
     _check_result(template)
+    if lean:
+        del args, kwargs, given, result, outputs
+        _core.empty_cache()
     constants = [each.constant for each in recorder.constants if each.constant is not None]
     return Trace(graph, template, written, constants, recorder.looked), recorder
 
