@@ -3,7 +3,8 @@
 ``python -m benchmarks threads``: the time to share out a piece of work among idle threads, and a
 convolution on one thread and on two, on an idle machine and while another process keeps one
 processor busy. The two take turns call by call; the mean over all calls counts, because stalls are
-rare and long. Also: a convolution of denormal numbers beside the same of ordinary ones.
+rare and long. Also: a convolution of denormal numbers beside the same of ordinary ones, and eight
+Python threads that call one compiled ResNet-20 beside one thread that has all processors.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import rushlight
+import rushlight.models
 from benchmarks.machine import processor
 from benchmarks.timer import seconds_per_call
 from rushlight import _core
@@ -66,6 +69,34 @@ def _dispatch() -> float:
     return times[1] - times[0] / 2
 
 
+def _many_callers(callers: int, calls: int) -> tuple[float, float, int]:
+    """Return the calls per second of one Python thread and of many, and how many were wrong."""
+    net = rushlight.compile(rushlight.models.get_model("resnet20").eval())
+    inputs = [rushlight.randn(1, 3, 32, 32) for _ in range(callers)]
+    expected = [net(x).numpy() for x in inputs]
+    wrong: list[int] = []
+
+    def call(number: int, count: int) -> None:
+        rushlight.set_grad_enabled(False)
+        for _ in range(count):
+            if not np.array_equal(net(inputs[number]).numpy(), expected[number]):
+                wrong.append(number)
+
+    call(0, calls // 10)
+    rates = []
+    for threads in (1, callers):
+        workers = [
+            threading.Thread(target=call, args=(each, calls // threads)) for each in range(threads)
+        ]
+        start = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        rates.append(calls / (time.perf_counter() - start))
+    return rates[0], rates[1], len(wrong)
+
+
 def main(arguments: list[str]) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks threads", description=__doc__)
@@ -99,3 +130,9 @@ def main(arguments: list[str]) -> None:
         pairs = [(seconds_per_call(plain, 0.03), seconds_per_call(tiny, 0.03)) for _ in range(10)]
         ratio = min(b for _, b in pairs) / min(a for a, _ in pairs)
         print(f"conv2d of denormal numbers / of ordinary ones, {name}: {ratio:.2f}")
+    rushlight.set_num_threads(os.cpu_count() or 1)
+    one, many, wrong = _many_callers(8, 10000)
+    print(
+        f"10,000 calls of a compiled ResNet-20: one Python thread {one:.0f} per second, 8 together"
+        f" {many:.0f}, ratio {many / one:.2f}; wrong results: {wrong}"
+    )
