@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import re
 import threading
 import weakref
@@ -194,6 +196,15 @@ def test_attributes_are_those_of_the_module() -> None:
         rl.compile(net, speed=11)
     with pytest.raises(ValueError, match="max_plans must be at least 1"):
         rl.compile(net, max_plans=0)
+
+
+def test_copies() -> None:
+    compiled, x = rl.compile(settled(nn.Linear(3, 2))), rl.randn(1, 3)
+    with rl.no_grad():
+        expected = compiled(x)
+        for twin in (copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled))):
+            assert twin.module is not compiled.module
+            same(twin(x), expected)
 
 
 def test_the_plan_used_longest_ago_goes() -> None:

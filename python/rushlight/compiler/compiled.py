@@ -259,6 +259,10 @@ class Compiled:
             raise AttributeError(name)
         return getattr(self.module, name)
 
+    def __reduce__(self) -> Any:
+        """Copy and pickle the module; plans are made again."""
+        return _again, (self.module, self._max_plans, self._ignore_hooks, self._release_source)
+
     def __repr__(self) -> str:
         return f"Compiled({self.module!r})"
 
@@ -350,6 +354,12 @@ def _still_fits(found: Trace) -> bool:
     return True
 
 
+def _again(module: Module, max_plans: int, ignore_hooks: bool, release_source: bool) -> Compiled:
+    return Compiled(
+        module, max_plans=max_plans, ignore_hooks=ignore_hooks, release_source=release_source
+    )
+
+
 def _write_back(written: list[int], leaves: list[TensorBase], results: list[Array]) -> None:
     """Put the new values of inputs that the forward changes where a caller expects them."""
     values = results[-len(written) :]
@@ -371,8 +381,8 @@ def compile(
 
     The first call for a combination of shapes and types records the forward, joins what can be
     done at once (batch norms become part of weights, activations and sums part of convolutions),
-    plans the memory, and runs; later calls only run. A parameter or buffer that changed is read
-    again at the next call.
+    plans the memory, and runs; later calls only run: Python code of the forward, such as a print,
+    runs in the first one. A parameter or buffer that changed is read again at the next call.
 
     Parameters
     ----------
@@ -411,9 +421,7 @@ def compile(
         raise TypeError(f"compile: unknown option {sorted(unknown)[0]!r}")
     if max_plans < 1:
         raise ValueError(f"compile: max_plans must be at least 1, but got {max_plans}")
-    return Compiled(
-        module, max_plans=max_plans, ignore_hooks=ignore_hooks, release_source=release_source
-    )
+    return _again(module, max_plans, ignore_hooks, release_source)
 
 
 _PORTED = {"fullgraph", "dynamic", "backend", "mode", "options", "disable"}
