@@ -139,6 +139,14 @@ def test_conv2d(name: str, dtype: Any, plain: bool, winograd: bool, isa: str) ->
     close(found, exact, (-1.5, 2.5))
 
 
+def test_windows_far_apart_are_left_to_others() -> None:
+    far = 2**31
+    sizes = ((far, far), (far, far), (1, 1), 1)
+    x, w = np.ones((1, 16, 3, 3), np.float32), np.ones((16, 16, 3, 3), np.float32)
+    assert _core.blocked_conv2d_algorithm(x.shape, w.shape, *sizes, x.dtype, True) is None
+    assert _core.conv2d(x, w, None, *sizes).shape == (1, 16, 3, 3)
+
+
 def test_every_algorithm_is_met() -> None:
     found = {
         algorithm(*case(shape, np.float32), shape, plain)

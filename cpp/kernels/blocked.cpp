@@ -48,11 +48,21 @@ double direct_cycles(const Conv2dShape& s) {
          taps * blocks * lanes * double{sizeof(T)} * per_byte;
 }
 
+// Windows that lie or reach absurdly far apart: the rows that one row of outputs reads would not
+// be worth a copy.
+bool spans_little(const Conv2dShape& s) {
+  constexpr double most = 16777216;  // elements
+  const double width = static_cast<double>((s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1);
+  const double rows = static_cast<double>((s.kh - 1) * s.dilation_h + s.stride_h);
+  return width * rows * static_cast<double>(s.ic) <= most;
+}
+
 template <class T>
 BlockedAlgorithm blocked_algorithm(const Conv2dShape& s, bool plain_src) {
   constexpr int64_t most_taps = 1024, most_plain = 8;
   if (s.kh * s.kw > most_taps || s.n * s.ic * s.oc * s.oh * s.ow == 0)
     return BlockedAlgorithm::none;
+  if (!spans_little(s)) return BlockedAlgorithm::none;
   if (s.groups > 1) {
     const bool depthwise = s.groups == s.ic && s.oc == s.ic && !plain_src;
     return depthwise ? BlockedAlgorithm::depthwise : BlockedAlgorithm::none;

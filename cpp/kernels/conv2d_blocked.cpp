@@ -141,7 +141,10 @@ double by_blocks_cost(const Conv2dShape& s) {
   const Regions<T> regions(portion, false);
   const double moved = static_cast<double>(regions.src + regions.dst) / double{Native<T>::lanes};
   const double cost = blocked_cost<T>(portion, regions.plain) + moved * per_vector;
-  return cost * static_cast<double>(s.n / portion.n) +
+  // Few channels leave most lanes empty, and take the memory of full ones.
+  const int64_t fewest = regions.plain ? s.oc : smaller(s.ic, s.oc);
+  const double waste = 4 * fewest < Native<T>::lanes ? 8 : 1;
+  return waste * cost * static_cast<double>(s.n / portion.n) +
          static_cast<double>(regions.weights) * per_weight;
 }
 
@@ -202,11 +205,8 @@ void by_blocks_backward(const Run& run, const Conv2dShape& s, const T* weight, c
 
 template <class T>
 double by_blocks_backward_cost(const Conv2dShape& s) {
-  constexpr int64_t few = 4;  // channels that leave most lanes empty, where a product does better
-  constexpr double per_weight = 2, waste = 8;
-  const double cost =
-      by_blocks_cost<T>(mirrored(s)) + per_weight * static_cast<double>(turned_weights(s));
-  return s.ic < few ? waste * cost : cost;
+  constexpr double per_weight = 2;
+  return by_blocks_cost<T>(mirrored(s)) + per_weight * static_cast<double>(turned_weights(s));
 }
 
 RUSHLIGHT_BY_BLOCKS(, float)
