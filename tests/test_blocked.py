@@ -147,6 +147,35 @@ def test_windows_far_apart_are_left_to_others() -> None:
     assert _core.conv2d(x, w, None, *sizes).shape == (1, 16, 3, 3)
 
 
+FUNCTIONS = [("silu", 0.0, 0.0), ("hardswish", 0.0, 0.0), ("leaky_relu", 0.1, 0.0), ("gelu", 0, 0)]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda each: each[0])
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("name", ["odd", "many tiles", "first layer", "pointwise", "depthwise 5x5"])
+def test_conv2d_with_a_function(name: str, dtype: Any, function: Any, isa: str) -> None:
+    """As the function of what the convolution makes alone."""
+    shape = ALL[name]
+    x, w = case(shape, dtype)
+    rng = np.random.default_rng(1)
+    scale, shift = (rng.standard_normal(len(w)).astype(dtype) for _ in range(2))
+    plain = name == "first layer"
+    sums = conv(x, w, shape, (scale, shift, None), plain)
+    found = conv(x, w, shape, (scale, shift, function), plain)
+    expected = getattr(_core, function[0])(sums, None, *function[1:])
+    np.testing.assert_allclose(found, expected, 1e-6, 1e-6)
+
+
+def test_affine_with_a_function(isa: str) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 19, 5, 7)).astype(np.float32)
+
+    def add(plan: Any, source: Any, result: Any) -> None:
+        epilogue = (None, None, source, ("silu", 0.0, 0.0))
+        plan.blocked_affine(result, source, (2, 19, 35), x.dtype, epilogue)
+
+    np.testing.assert_allclose(plan_of(add, x, x.shape, 3), _core.silu(x + x), 1e-6, 1e-6)
+
+
 def test_every_algorithm_is_met() -> None:
     found = {
         algorithm(*case(shape, np.float32), shape, plain)
@@ -239,6 +268,10 @@ def test_mean(dtype: Any, size: tuple[int, int], isa: str) -> None:
 
 def test_bad_steps_are_refused() -> None:
     plan = _core.Plan(64, [((1, 3, 4, 4), np.dtype("f4"))], [((1, 3, 4, 4), np.dtype("f4"))])
+    with pytest.raises(ValueError, match="unknown function 'square'"):
+        plan.blocked_affine(
+            (3, 0, 0), (2, 0, 0), (1, 1, 1), np.dtype("f4"), (None, None, None, ("square", 0, 0))
+        )
     with pytest.raises(ValueError, match="reorder: unknown kind"):
         plan.reorder("sideways", (3, 0, 0), (2, 0, 0), (1, 3, 16), np.dtype("f4"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="src"):

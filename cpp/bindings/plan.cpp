@@ -95,16 +95,6 @@ void add_affine(PlanObject& self, py::handle dst, py::handle src, py::handle sha
   });
 }
 
-template <class T>
-const PointwiseFunction<T>& pointwise_function(const std::string& name) {
-  const PointwiseKernels<T>& kernels = *runtime::kernels<T>().pointwise;
-#define RUSHLIGHT_FUNCTION(function, Struct) \
-  if (name == #function) return kernels.function;
-  RUSHLIGHT_POINTWISE(RUSHLIGHT_FUNCTION)
-#undef RUSHLIGHT_FUNCTION
-  raise_value("plan.pointwise: unknown function '" + name + "'");
-}
-
 void add_pointwise(PlanObject& self, const std::string& name, py::handle dst, py::handle src,
                    py::handle count_object, py::handle dtype_object, double a, double b) {
   const char* op = "plan.pointwise";
@@ -116,7 +106,7 @@ void add_pointwise(PlanObject& self, const std::string& name, py::handle dst, py
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     self.plan.add(std::make_unique<runtime::PointwiseStep<T>>(
-        work_per_element * count, pointwise_function<T>(name), count, a, b, from, to));
+        work_per_element * count, pointwise_function<T>(op, name), count, a, b, from, to));
   });
 }
 

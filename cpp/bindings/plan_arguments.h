@@ -29,10 +29,22 @@ inline Dims dims_of(const char* op, const char* name, py::handle object, size_t 
               shape_text(dims));
 }
 
-// What stands behind the sums of a step: (scale, shift, residual, clamp).
+template <class T>
+const PointwiseFunction<T>& pointwise_function(const char* op, const std::string& name) {
+  const PointwiseKernels<T>& kernels = *runtime::kernels<T>().pointwise;
+#define RUSHLIGHT_FUNCTION(function, Struct) \
+  if (name == #function) return kernels.function;
+  RUSHLIGHT_POINTWISE(RUSHLIGHT_FUNCTION)
+#undef RUSHLIGHT_FUNCTION
+  raise_value(std::string(op) + ": unknown function '" + name + "'");
+}
+
+// What stands behind the sums of a step: (scale, shift, residual, clamp). A step that is blocked
+// takes a function and its settings, (name, a, b), in the place of the clamp too.
 template <class T>
 runtime::EpiloguePlaces<T> epilogue(PlanObject& self, const char* op, py::handle object,
-                                    DType dtype, int64_t channels, int64_t bytes) {
+                                    DType dtype, int64_t channels, int64_t bytes,
+                                    bool blocked = false) {
   if (!py::isinstance<py::tuple>(object) || py::len(object) != 4) {
     raise_type(std::string(op) + ": epilogue must be (scale, shift, residual, clamp)");
   }
@@ -43,6 +55,14 @@ runtime::EpiloguePlaces<T> epilogue(PlanObject& self, const char* op, py::handle
   places.residual = self.place(op, "residual", parts[2], bytes);
   const py::object clamp = parts[3];
   if (clamp.is_none()) return places;
+  if (blocked && py::isinstance<py::tuple>(clamp) && py::len(clamp) == 3) {
+    const auto function = py::reinterpret_borrow<py::tuple>(clamp);
+    const py::object name = function[0];
+    if (!py::isinstance<py::str>(name)) raise_type(std::string(op) + ": a function is a name");
+    places.function = {pointwise_function<T>(op, name.cast<std::string>()).in_place,
+                       number(op, "a", function[1]), number(op, "b", function[2])};
+    return places;
+  }
   if (!py::isinstance<py::tuple>(clamp) || py::len(clamp) != 2) {
     raise_type(std::string(op) + ": clamp must be None or a pair (low, high)");
   }

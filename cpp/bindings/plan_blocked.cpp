@@ -83,7 +83,7 @@ void add_conv2d(PlanObject& self, py::handle dst, py::handle src, py::handle src
     const int64_t bytes = bytes_of(op, {s.n, oc, s.oh, s.ow}, dtype);
     const Place from = self.place(op, "src", src, bytes_of(op, {s.n, ic, s.ih, s.iw}, dtype));
     const Place to = self.place(op, "dst", dst, bytes);
-    const auto places = epilogue<T>(self, op, epilogue_object, dtype, oc, bytes);
+    const auto places = epilogue<T>(self, op, epilogue_object, dtype, oc, bytes, true);
     const runtime::WeightKey key{
         &kernels, kernels.prepared(s, plain), {s.oc, s.ic, s.kh, s.kw, s.groups}};
     const int64_t work = work_of_conv2d(s);
@@ -160,7 +160,7 @@ void add_affine(PlanObject& self, py::handle dst, py::handle src, py::handle sha
     const Place from = self.place(op, "src", src, bytes), to = self.place(op, "dst", dst, bytes);
     self.plan.add(std::make_unique<runtime::BlockedAffineStep<T>>(
         2 * bytes / item_size(dtype), &blocked<T>(), ReorderShape{d[0], d[1], d[2]}, from,
-        epilogue<T>(self, op, epilogue_object, dtype, channels, bytes), to));
+        epilogue<T>(self, op, epilogue_object, dtype, channels, bytes, true), to));
   });
 }
 

@@ -320,6 +320,7 @@ void blocked_affine(const Run& run, const ReorderShape& s, const T* src,
       if (e.residual != nullptr) x += V::load(e.residual + i);
       activate(x, e).store(dst + at + i);
     }
+    e.function(dst + at, count * V::lanes);
   });
 }
 

@@ -101,6 +101,7 @@ void depthwise_row(const RowSteps& steps, const T* src, const T* weight, const E
   if (count - x == 7) tile(Pixels<7>{});
   if (count - x >= 4) tile(Pixels<4>{});
   while (x < count) tile(Pixels<1>{});
+  e.function(dst, count * lanes);
 }
 
 template <class T>

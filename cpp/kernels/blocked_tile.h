@@ -104,6 +104,7 @@ void multiply_pixels(const TileArguments<T>& a) {
     }
 #pragma GCC unroll 16
     for (int t = 0; t < TILE; ++t) activate(acc[r][t], *e).store(to + t * lanes);
+    e->function(to, TILE * lanes);
   }
 }
 

@@ -118,13 +118,15 @@ struct BlockedWinograd {
       V y[m];
       F::template result<T>(half + i * points, 1, y, 1);
       const int64_t at = (plane + (y0 + i) * s.ow + x0) * lanes;
-      for (int j = 0; j < m && x0 + j < s.ow; ++j) {
+      const int64_t inside = smaller(m, s.ow - x0);
+      for (int j = 0; j < inside; ++j) {
         V v = y[j];
         if (e.scale != nullptr) v = v * V::load(e.scale);
         if (e.shift != nullptr) v += V::load(e.shift);
         if (e.residual != nullptr) v += V::load(e.residual + at + j * lanes);
         activate(v, e).store(dst + at + j * lanes);
       }
+      e.function(dst + at, inside * lanes);
     }
   }
 

@@ -1,5 +1,6 @@
 // What a kernel does to its sums before it stores them:
 //   dst = clamp(scale[channel] * sum + shift[channel] + residual, low, high)
+// or, on blocked images, any function of a value instead of the clamp.
 #pragma once
 
 #include <stdint.h>
@@ -8,6 +9,17 @@ namespace rushlight {
 
 enum class Activation { none, clamp };  // relu clamps to [0, infinity]
 
+// A function with settings `a` and `b` of neighbouring values, in place.
+template <class T>
+struct InPlace {
+  void (*call)(T* values, int64_t count, double a, double b) = nullptr;
+  double a = 0, b = 0;
+
+  inline __attribute__((always_inline)) void operator()(T* values, int64_t count) const {
+    if (call != nullptr) call(values, count, a, b);
+  }
+};
+
 template <class T>
 struct Epilogue {
   const T* scale = nullptr;     // one value per channel; null leaves the sums as they are
@@ -15,6 +27,9 @@ struct Epilogue {
   const T* residual = nullptr;  // of the layout of dst; null adds nothing
   Activation activation = Activation::none;
   T low = 0, high = 0;
+  // Only kernels on blocked images have it: they call it for what they have just stored, which is
+  // still in the first-level cache, so that its code is there once and not once for each tile.
+  InPlace<T> function = {};
 
   // The epilogue of what lies `channels` channels and `elements` of dst further on.
   inline __attribute__((always_inline)) Epilogue at(int64_t channels, int64_t elements) const {

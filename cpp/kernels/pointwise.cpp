@@ -156,15 +156,25 @@ struct Hardswish {
 };
 
 template <class F, class T>
-void forward(const Run& run, int64_t n, double a, double b, const T* src, T* dst) {
+__attribute__((noinline)) void values(const T* src, int64_t n, double a, double b, T* dst) {
   using V = Native<T>;
   const V low = constant<V>(a), high = constant<V>(b);
+  int64_t i = 0;
+  for (; i + V::lanes <= n; i += V::lanes) F::value(V::load(src + i), low, high).store(dst + i);
+  if (i == n) return;
+  F::value(V::load_partial(src + i, n - i), low, high).store_partial(dst + i, n - i);
+}
+
+template <class F, class T>
+void forward(const Run& run, int64_t n, double a, double b, const T* src, T* dst) {
   parallel_elements(run, n, [&](int64_t begin, int64_t end) {
-    int64_t i = begin;
-    for (; i + V::lanes <= end; i += V::lanes) F::value(V::load(src + i), low, high).store(dst + i);
-    if (i == end) return;
-    F::value(V::load_partial(src + i, end - i), low, high).store_partial(dst + i, end - i);
+    values<F>(src + begin, end - begin, a, b, dst + begin);
   });
+}
+
+template <class F, class T>
+void in_place(T* at, int64_t n, double a, double b) {
+  values<F>(at, n, a, b, at);
 }
 
 template <class F, class T>
@@ -186,7 +196,7 @@ void backward(const Run& run, int64_t n, double a, double b, const T* at, const 
 
 }  // namespace
 
-#define RUSHLIGHT_BOTH(name, Name) {forward<Name, T>, backward<Name, T>},
+#define RUSHLIGHT_BOTH(name, Name) {forward<Name, T>, backward<Name, T>, in_place<Name, T>},
 RUSHLIGHT_DEFINE_FAMILY(PointwiseKernels, pointwise, RUSHLIGHT_POINTWISE(RUSHLIGHT_BOTH))
 #undef RUSHLIGHT_BOTH
 

@@ -27,6 +27,7 @@ struct PointwiseFunction {
   void (*forward)(const Run& run, int64_t n, double a, double b, const T* src, T* dst);
   void (*backward)(const Run& run, int64_t n, double a, double b, const T* at, const T* diff_dst,
                    T* diff_src);
+  void (*in_place)(T* values, int64_t n, double a, double b);  // for epilogues
 };
 
 template <class T>

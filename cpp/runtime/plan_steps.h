@@ -17,6 +17,7 @@ struct EpiloguePlaces {
   Place scale, shift, residual;
   Activation activation = Activation::none;
   T low = 0, high = 0;
+  InPlace<T> function = {};
 
   Epilogue<T> get(const Memory& memory) const {
     return {memory.at<const T>(scale),
@@ -24,7 +25,8 @@ struct EpiloguePlaces {
             memory.at<const T>(residual),
             activation,
             low,
-            high};
+            high,
+            function};
   }
 };
 

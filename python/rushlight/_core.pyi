@@ -305,6 +305,10 @@ _Place: TypeAlias = tuple[int, int, int] | _Array
 _Epilogue: TypeAlias = tuple[
     _Array | None, _Array | None, _Place | None, tuple[float, float] | None
 ]
+# steps on blocks take a function and its settings in the place of the clamp too
+_BlockedEpilogue: TypeAlias = (
+    _Epilogue | tuple[_Array | None, _Array | None, _Place | None, tuple[str, float, float]]
+)
 _DType: TypeAlias = numpy.dtype[Any]
 
 def channel_block(dtype: _DType) -> int: ...
@@ -427,7 +431,7 @@ class Plan:
         padding: _Pair,
         dilation: _Pair,
         groups: int,
-        epilogue: _Epilogue,
+        epilogue: _BlockedEpilogue,
         weights: PlanWeights,
         name: str,
         src_blocked: bool,
@@ -458,7 +462,7 @@ class Plan:
         src: _Place,
         shape: Sequence[int],
         dtype: _DType,
-        epilogue: _Epilogue,
+        epilogue: _BlockedEpilogue,
     ) -> None: ...
     def run(
         self, inputs: Sequence[_Array], out: Sequence[_Array] | None = None

@@ -80,14 +80,16 @@ class _Emitter:
         """Return what stands behind the sums of a node whose weight has its factors in it."""
         done, block = node.settings, node.output.block
         other = self.place(node.inputs[residual]) if len(node.inputs) > residual else None
-        return None, _filled_up(_cast(done["shift"], node), block), other, done.get("clamp")
+        last = done.get("clamp")
+        if block:  # where kernels take functions
+            last = last or done.get("activation")
+        return None, _filled_up(_cast(done["shift"], node), block), other, last
 
     def activate(self, node: Node) -> None:
-        """Add the step of an activation that the kernel before has no case for."""
-        activation = node.settings.get("activation")
-        if activation is not None:
+        """Add the step of an activation where the kernel before takes none."""
+        activation, out = node.settings.get("activation"), node.output
+        if activation is not None and not out.block:
             function, a, b = activation
-            out = node.output
             place = self.place(out)
             self.plan.pointwise(function, place, place, out.stored, out.dtype, a, b)
 

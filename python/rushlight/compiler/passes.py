@@ -180,15 +180,11 @@ def fuse_epilogues(graph: Graph) -> None:
 
 
 _PRODUCTS = ("conv2d", "linear", "affine")
-# What may stand in an epilogue beside a range.
-_ACTIVATIONS = ("hardsigmoid", "hardswish", "leaky_relu", "sigmoid", "silu")
 
 
 def _producer(node: Node, counts: dict[Value, int]) -> Node | None:
     """Return the node that can do what `node` does, after its own work; the last of several."""
     if node.op not in ("affine", "pointwise"):
-        return None
-    if node.op == "pointwise" and node.settings["function"] not in _ACTIVATIONS:
         return None
     found = None
     for value in node.inputs:
