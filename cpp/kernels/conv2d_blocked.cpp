@@ -21,11 +21,22 @@ bool reads_plain(const Conv2dShape& s) {
   return s.groups == 1 && s.ic <= few;
 }
 
-// As many images as are taken at once: what lies between the layouts stays in the caches.
+// Whether a task takes images of its own from one layout to the other: what lies between stays in
+// the second-level cache of one processor, and nobody waits for anybody. Else the tasks share what
+// they compute for one portion after the other.
+bool has_tasks(const Conv2dShape& s) {
+  constexpr int64_t fewest_images = 8, most_weights = 64 * 64 * 9;
+  return s.n >= fewest_images && s.ic / s.groups * s.oc * s.kh * s.kw <= most_weights;
+}
+
+// As many images as are taken at once.
 Conv2dShape portion_of(const Conv2dShape& s, int64_t item) {
-  constexpr int64_t most = 1 << 20;  // bytes
+  constexpr int64_t fewest_tasks = 8;
+  const bool tasks = has_tasks(s);
+  const int64_t most = tasks ? 1 << 18 : 1 << 20;  // bytes
   const int64_t image = (s.ic * s.ih * s.iw + s.oc * s.oh * s.ow) * item;
   Conv2dShape portion = s;
+  if (tasks) portion.n = s.n / fewest_tasks;
   while (portion.n > 1 && (s.n % portion.n != 0 || portion.n * image > most)) --portion.n;
   return portion;
 }
@@ -36,9 +47,11 @@ struct Regions {
   static constexpr int64_t lanes = Native<T>::lanes;
 
   int64_t src, dst, values, weights;
-  bool plain;
+  bool plain, tasks;
 
-  Regions(const Conv2dShape& s, bool is_prepared) : plain(reads_plain(s)) {
+  // Of a portion of `whole`.
+  Regions(const Conv2dShape& whole, const Conv2dShape& s, bool is_prepared)
+      : plain(reads_plain(s)), tasks(has_tasks(whole)) {
     src = plain ? 0 : s.n * round_up(s.ic, lanes) * s.ih * s.iw;
     dst = s.n * round_up(s.oc, lanes) * s.oh * s.ow;
     values = round_up(s.oc, lanes);  // a scale or shift, filled up
@@ -46,7 +59,9 @@ struct Regions {
         is_prepared ? 0 : round_up(by_blocks_prepared<T>(s).bytes / int64_t{sizeof(T)}, lanes);
   }
 
-  int64_t total() const { return src + dst + 2 * values + weights + 5 * red_zone<T>; }
+  // What all share, and the images between the layouts, of which tasks have some each.
+  int64_t shared() const { return 2 * values + weights + 3 * red_zone<T>; }
+  int64_t images() const { return src + dst + 2 * red_zone<T>; }
 };
 
 // Takes regions from a workspace, one behind the other.
@@ -88,29 +103,55 @@ void by_blocks_prepare(const Run& run, const Conv2dShape& s, const T* weight, T*
   blocked_kernels<T>.prepare(run, portion_of(s, sizeof(T)), reads_plain(s), weight, to);
 }
 
+// Elements for one task that works alone.
+template <class T>
+int64_t by_blocks_local(const Conv2dShape& portion, const Regions<T>& regions) {
+  const int64_t inner = blocked_kernels<T>.workspace(portion, regions.plain, 1);
+  return round_up(regions.images() + ceil_div(inner, int64_t{sizeof(T)}), 64 / int64_t{sizeof(T)});
+}
+
 template <class T>
 int64_t by_blocks_workspace(const Conv2dShape& s, bool is_prepared, int slots) {
   const Conv2dShape portion = portion_of(s, sizeof(T));
-  const Regions<T> regions(portion, is_prepared);
-  return regions.total() * int64_t{sizeof(T)} +
+  const Regions<T> regions(s, portion, is_prepared);
+  const int64_t shared = regions.shared() * int64_t{sizeof(T)};
+  if (regions.tasks) return shared + slots * by_blocks_local(portion, regions) * int64_t{sizeof(T)};
+  return shared + regions.images() * int64_t{sizeof(T)} +
          blocked_kernels<T>.workspace(portion, regions.plain, slots);
 }
+
+namespace {
+
+// Convolves one portion by way of blocks that begin at `workspace`.
+template <class T>
+void convolve_portion(const Run& run, const Conv2dShape& s, const Regions<T>& regions,
+                      T* workspace, const T* src, const T* prepared, const Epilogue<T>& epilogue,
+                      T* dst) {
+  const BlockedKernels<T>& kernels = blocked_kernels<T>;
+  Carver<T> carver{workspace};
+  T* image = carver.take(regions.src);
+  T* result = carver.take(regions.dst);
+  if (!regions.plain) kernels.to_blocked(run, {s.n, s.ic, s.ih * s.iw}, src, image);
+  kernels.conv2d(Run{run.slots, carver.next}, s, regions.plain, regions.plain ? src : image,
+                 prepared, epilogue, result);
+  kernels.to_plain(run, {s.n, s.oc, s.oh * s.ow}, result, dst);
+}
+
+}  // namespace
 
 template <class T>
 void by_blocks_forward(const Run& run, const Conv2dShape& whole, const T* src, const T* weight,
                        const T* prepared, const Epilogue<T>& epilogue, T* dst) {
   const BlockedKernels<T>& kernels = blocked_kernels<T>;
   const Conv2dShape s = portion_of(whole, sizeof(T));
-  const Regions<T> regions(s, prepared != nullptr);
+  const Regions<T> regions(whole, s, prepared != nullptr);
   Carver<T> carver{static_cast<T*>(run.workspace)};
-  T* image = carver.take(regions.src);
-  T* result = carver.take(regions.dst);
   T* scale = carver.take(regions.values);
   T* shift = carver.take(regions.values);
   T* weights = carver.take(regions.weights);
-  const Run inner{run.slots, carver.next};
+  T* images = carver.next;
   if (prepared == nullptr) {
-    kernels.prepare(inner, s, regions.plain, weight, weights);
+    kernels.prepare(run, s, regions.plain, weight, weights);
     prepared = weights;
   }
   Epilogue<T> first = epilogue;
@@ -119,13 +160,17 @@ void by_blocks_forward(const Run& run, const Conv2dShape& whole, const T* src, c
   first.residual = nullptr;
   // A residual is plain: it is added, and the activation follows, when the result is plain too.
   if (epilogue.residual != nullptr) first.activation = Activation::none;
-  const ReorderShape sources{s.n, s.ic, s.ih * s.iw}, results{s.n, s.oc, s.oh * s.ow};
-  for (int64_t i = 0; i < whole.n; i += s.n) {
-    const T* from = src + i * s.ic * s.ih * s.iw;
-    T* to = dst + i * s.oc * s.oh * s.ow;
-    if (!regions.plain) kernels.to_blocked(run, sources, from, image);
-    kernels.conv2d(inner, s, regions.plain, regions.plain ? from : image, prepared, first, result);
-    kernels.to_plain(run, results, result, to);
+  const auto portion = [&](const Run& by, int64_t i, T* workspace) {
+    convolve_portion(by, s, regions, workspace, src + i * s.n * s.ic * s.ih * s.iw, prepared, first,
+                     dst + i * s.n * s.oc * s.oh * s.ow);
+  };
+  if (regions.tasks) {
+    const int64_t local = by_blocks_local(s, regions);
+    parallel(run, whole.n / s.n, [&](int64_t i, int slot) {
+      portion(Run{1, nullptr}, i, images + slot * local);
+    });
+  } else {
+    for (int64_t i = 0; i < whole.n / s.n; ++i) portion(run, i, images);
   }
   if (epilogue.residual != nullptr) {
     Epilogue<T> last = epilogue;
@@ -138,7 +183,7 @@ template <class T>
 double by_blocks_cost(const Conv2dShape& s) {
   constexpr double per_vector = 5, per_weight = 0.25;
   const Conv2dShape portion = portion_of(s, sizeof(T));
-  const Regions<T> regions(portion, false);
+  const Regions<T> regions(s, portion, false);
   const double moved = static_cast<double>(regions.src + regions.dst) / double{Native<T>::lanes};
   const double cost = blocked_cost<T>(portion, regions.plain) + moved * per_vector;
   // Few channels leave most lanes empty, and take the memory of full ones.
