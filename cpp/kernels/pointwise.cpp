@@ -133,7 +133,7 @@ struct Hardtanh {  // limited to [a, b]; at the argument or the result
 struct Hardsigmoid {
   template <class V>
   static RUSHLIGHT_INLINE V value(V x, V, V) {
-    return clip(x + constant<V>(3), V::zero(), constant<V>(6)) / constant<V>(6);
+    return clip(x + constant<V>(3), V::zero(), constant<V>(6)) * constant<V>(1.0 / 6);
   }
   template <class V>
   static RUSHLIGHT_INLINE V gradient(V g, V at, V, V) {
@@ -145,7 +145,7 @@ struct Hardsigmoid {
 struct Hardswish {
   template <class V>
   static RUSHLIGHT_INLINE V value(V x, V, V) {
-    return x * clip(x + constant<V>(3), V::zero(), constant<V>(6)) / constant<V>(6);
+    return x * clip(x + constant<V>(3), V::zero(), constant<V>(6)) * constant<V>(1.0 / 6);
   }
   template <class V>
   static RUSHLIGHT_INLINE V gradient(V g, V at, V, V) {

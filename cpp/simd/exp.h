@@ -17,7 +17,7 @@ struct ExpConstants;
 
 template <>
 struct ExpConstants<float> {
-  using Bits = int32_t;
+  using Bits = uint32_t;
   static constexpr float low = -87.3f, high = 88.0f;  // the results that are normal numbers
   static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
   static constexpr float rounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
@@ -26,7 +26,7 @@ struct ExpConstants<float> {
 
 template <>
 struct ExpConstants<double> {
-  using Bits = int64_t;
+  using Bits = uint64_t;
   static constexpr double low = -708.0, high = 709.0;
   static constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
   static constexpr double rounder = 6755399441055744.0;  // 1.5 * 2^52
@@ -51,11 +51,10 @@ struct Exponent {
 };
 
 template <class V>
-RUSHLIGHT_INLINE Exponent<V> split_exponent(V x) {
+RUSHLIGHT_INLINE Exponent<V> split_bounded_exponent(V bounded) {
   using T = typename Element<V>::Type;
   using C = ExpConstants<T>;
   typedef typename C::Bits Bits __attribute__((vector_size(sizeof(V))));
-  const V bounded = clamp(x, V::broadcast(C::low), V::broadcast(C::high));
   const V shifted =
       fma(bounded, V::broadcast(static_cast<T>(1.44269504088896340736)), V::broadcast(C::rounder));
   const V n = shifted - V::broadcast(C::rounder);
@@ -70,6 +69,22 @@ RUSHLIGHT_INLINE Exponent<V> split_exponent(V x) {
   const Bits exponent = reinterpret_cast<Bits>(shifted.raw) << C::mantissa_bits;
   const Bits one = reinterpret_cast<Bits>(V::broadcast(T{1}).raw);
   return {r, tail, {reinterpret_cast<typename V::Raw>(exponent + one)}};
+}
+
+template <class V>
+RUSHLIGHT_INLINE Exponent<V> split_exponent(V x) {
+  using C = ExpConstants<typename Element<V>::Type>;
+  return split_bounded_exponent(clamp(x, V::broadcast(C::low), V::broadcast(C::high)));
+}
+
+// exp(x) where x is not positive, with less ado. What is too small for a normal number is 0,
+// whatever was computed for it; NaN stays NaN.
+template <class V>
+RUSHLIGHT_INLINE V exponential_decay(V x) {
+  using T = typename Element<V>::Type;
+  const Exponent<V> e = split_bounded_exponent(x);
+  const V result = fma(e.tail, e.r, V::broadcast(T{1})) * e.power;
+  return {x.raw < V::broadcast(ExpConstants<T>::low).raw ? V::zero().raw : result.raw};
 }
 
 // Results too small for a normal number are 0, those too large infinite; NaN stays NaN.

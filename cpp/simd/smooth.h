@@ -11,11 +11,6 @@ RUSHLIGHT_INLINE V constant(double value) {
   return V::broadcast(static_cast<typename Element<V>::Type>(value));
 }
 
-template <class V>
-RUSHLIGHT_INLINE V sigmoid(V x) {
-  return constant<V>(1) / (constant<V>(1) + exponential(-x));
-}
-
 // Only the sign bit of `sign` counts, so that -0 keeps it.
 template <class V>
 RUSHLIGHT_INLINE V with_sign_of(V magnitude, V sign) {
@@ -24,6 +19,14 @@ RUSHLIGHT_INLINE V with_sign_of(V magnitude, V sign) {
   const Bits bits =
       (reinterpret_cast<Bits>(magnitude.raw) & ~mask) | (reinterpret_cast<Bits>(sign.raw) & mask);
   return {reinterpret_cast<typename V::Raw>(bits)};
+}
+
+// With e = exp(-|x|), 1 / (1 + e) or, below 0, e / (1 + e).
+template <class V>
+RUSHLIGHT_INLINE V sigmoid(V x) {
+  const V one = constant<V>(1), e = exponential_decay(with_sign_of(x, constant<V>(-1)));
+  const V share = {x.raw < V::zero().raw ? e.raw : one.raw};
+  return share / (one + e);
 }
 
 // tanh |x| = (exp(2|x|) - 1) / (exp(2|x|) + 1), which is 1 to the last digit from 20 on.
