@@ -251,6 +251,7 @@ RUSHLIGHT_INLINE void turn_to_pixels(const T* from, int64_t row, int64_t channel
   const bool whole = pixels == V::lanes;
   for (int64_t c = 0; c < V::lanes; ++c) {
     const T* p = from + c * row;
+    __builtin_prefetch(p + kTurnAhead * V::lanes);
     v[c] = c >= channels ? V::zero() : whole ? V::load(p) : V::load_partial(p, pixels);
   }
   transpose(v);

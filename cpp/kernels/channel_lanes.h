@@ -9,6 +9,9 @@
 
 namespace rushlight::RUSHLIGHT_ISA {
 
+// Vectors of each plane that are fetched ahead of those that are turned.
+constexpr int kTurnAhead = 4;
+
 // v[i][j] becomes v[j][i]: shuffling the first half of the vectors with the second, as cards are
 // shuffled, turns the matrix by one bit of the indices.
 template <class T, int LANES>
@@ -74,6 +77,8 @@ struct LaneWindow {
 #pragma GCC unroll 16
     for (int c = 0; c < V::lanes; ++c) {
       const T* p = from + c * plane_stride + pixel;
+      // Many planes are read at once, each from a page of its own: no machine foresees that.
+      __builtin_prefetch(p + kTurnAhead * V::lanes);
       v[c] = c >= channels ? V::zero() : count < V::lanes ? V::load_partial(p, count) : V::load(p);
     }
     transpose(v);

@@ -1,0 +1,188 @@
+// How batch norm walks through its images, and the two sums over each channel that it needs.
+//
+// A channel's planes lie far apart, each in pages of its own, where no machine foresees the next
+// one: it is fetched while the one before is read. Short planes are taken with those of
+// neighbouring channels, so that vectors and cache lines are filled.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/batch_norm.h"
+#include "kernels/integers.h"
+#include "kernels/packers.h"
+#include "kernels/reduce.h"
+#include "simd/vec.h"
+
+namespace rushlight::RUSHLIGHT_ISA {
+
+constexpr int64_t kShortPlane = 64;      // and shorter: elements
+constexpr int64_t kTinyPlane = 8;        // shorter still
+constexpr int64_t kMostTogether = 64;    // channels
+constexpr int64_t kMostElements = 1024;  // of one image's block of channels
+
+// Neighbouring channels that a task owns; one, unless planes are short.
+struct ChannelBlock {
+  const BatchNormShape& s;
+  int64_t first, channels;
+
+  static bool is_short(const BatchNormShape& s) { return s.spatial <= kShortPlane; }
+  static int64_t together(const BatchNormShape& s) {
+    return !is_short(s) ? 1 : s.spatial < kTinyPlane ? kMostTogether : kMostElements / kShortPlane;
+  }
+
+  int64_t length() const { return channels * s.spatial; }  // neighbouring elements of one image
+  int64_t stride() const { return s.c * s.spatial; }       // from image to image
+  int64_t at(int64_t image) const { return image * stride() + first * s.spatial; }
+  // From an element to one that is worth fetching now.
+  int64_t ahead(int64_t image) const {
+    constexpr int64_t longest = 4096;
+    return image + 1 < s.n && length() <= longest ? stride() : 0;
+  }
+};
+
+// A value for every channel, or for every element of a block of short planes.
+template <class T>
+using Values = T[kMostElements];
+
+template <bool SHORT, class V, class T>
+RUSHLIGHT_INLINE V value_at(const T* values, int64_t j) {
+  return SHORT ? V::load(values + j) : V::broadcast(*values);
+}
+
+template <bool SHORT, class T>
+RUSHLIGHT_INLINE void set_value(const ChannelBlock& b, int64_t channel, T value, T* values) {
+  if constexpr (!SHORT) {
+    *values = value;
+  } else {
+    for (int64_t j = 0; j < b.s.spatial; ++j) values[channel * b.s.spatial + j] = value;
+  }
+}
+
+// What is summed: over x, its distance from a centre and the square of that; over x and dy, dy and
+// its product with the distance.
+struct Deviations {
+  template <class V>
+  static RUSHLIGHT_INLINE void add(V x, V, V centre, V& first, V& second) {
+    const V d = x - centre;
+    first += d;
+    second = fma(d, d, second);
+  }
+};
+struct Gradients {
+  template <class V>
+  static RUSHLIGHT_INLINE void add(V x, V dy, V centre, V& first, V& second) {
+    first += dy;
+    second = fma(dy, x - centre, second);
+  }
+};
+
+struct Totals {
+  double first = 0, second = 0;
+};
+
+// Sums over one stretch of a plane, which stay in registers.
+template <class T>
+struct PlaneSums {
+  using V = Native<T>;
+  static constexpr int count = 4;
+  V first[count], second[count];
+  Vec<T, 1> first_rest, second_rest;
+
+  RUSHLIGHT_INLINE void clear() {
+#pragma GCC unroll 4
+    for (int v = 0; v < count; ++v) first[v] = second[v] = V::zero();
+    first_rest = second_rest = Vec<T, 1>::zero();
+  }
+
+  template <class Terms>
+  RUSHLIGHT_INLINE void add(const T* x, const T* dy, int64_t ahead, int64_t n, T centre) {
+    const V middle = V::broadcast(centre);
+    int64_t i = 0;
+    for (; i + count * V::lanes <= n; i += count * V::lanes) {
+#pragma GCC unroll 4
+      for (int v = 0; v < count; ++v) {
+        const int64_t at = i + v * V::lanes;
+        __builtin_prefetch(x + ahead + at);
+        if (dy != x) __builtin_prefetch(dy + ahead + at);
+        Terms::add(V::load(x + at), V::load(dy + at), middle, first[v], second[v]);
+      }
+    }
+    for (; i + V::lanes <= n; i += V::lanes) {
+      Terms::add(V::load(x + i), V::load(dy + i), middle, first[0], second[0]);
+    }
+    using One = Vec<T, 1>;
+    for (; i < n; ++i) {
+      Terms::add(One::load(x + i), One::load(dy + i), One::broadcast(centre), first_rest,
+                 second_rest);
+    }
+  }
+
+  RUSHLIGHT_INLINE void flush(Totals& totals) const {
+    const V a = (first[0] + first[1]) + (first[2] + first[3]);
+    const V b = (second[0] + second[1]) + (second[2] + second[3]);
+    totals.first += static_cast<double>(sum(a) + sum(first_rest));
+    totals.second += static_cast<double>(sum(b) + sum(second_rest));
+  }
+};
+
+// The sums over a channel whose planes are long.
+template <class Terms, class T>
+void sum_long(const ChannelBlock& b, const T* x, const T* dy, T centre, Totals& totals) {
+  constexpr int64_t chunk = 4096;  // summed in the element type before the totals go to double
+  PlaneSums<T> sums;
+  sums.clear();
+  int64_t filled = 0;
+  for (int64_t i = 0; i < b.s.n; ++i) {
+    for (int64_t p = 0; p < b.s.spatial; p += chunk) {
+      const int64_t n = smaller(chunk, b.s.spatial - p), at = b.at(i) + p;
+      sums.template add<Terms>(x + at, dy + at, b.ahead(i), n, centre);
+      filled += n;
+      if (filled < chunk) continue;
+      sums.flush(totals);
+      sums.clear();
+      filled = 0;
+    }
+  }
+  sums.flush(totals);
+}
+
+// The sums over each channel of a block whose planes are short.
+template <class Terms, class T>
+void sum_short(const ChannelBlock& b, const T* x, const T* dy, const T* centre, Totals* totals) {
+  constexpr int64_t chunk = 64;  // images summed in the element type
+  Values<T> first, second;
+  for (int64_t begin = 0; begin < b.s.n; begin += chunk) {
+    zero_run(first, b.length());
+    zero_run(second, b.length());
+    for (int64_t i = begin; i < smaller(b.s.n, begin + chunk); ++i) {
+      const T *from = x + b.at(i), *gradient = dy + b.at(i);
+      const int64_t ahead = b.ahead(i);
+      for_each_vector<T>(0, b.length(), [&](auto v, int64_t j) {
+        using V = decltype(v);
+        __builtin_prefetch(from + ahead + j);
+        if (dy != x) __builtin_prefetch(gradient + ahead + j);
+        V one = V::load(first + j), two = V::load(second + j);
+        Terms::add(V::load(from + j), V::load(gradient + j), V::load(centre + j), one, two);
+        one.store(first + j);
+        two.store(second + j);
+      });
+    }
+    for (int64_t c = 0; c < b.channels; ++c) {
+      const int64_t at = c * b.s.spatial;
+      totals[c].first += static_cast<double>(sum_run(first + at, b.s.spatial));
+      totals[c].second += static_cast<double>(sum_run(second + at, b.s.spatial));
+    }
+  }
+}
+
+// The sums over each channel of a block, around a centre per channel.
+template <class Terms, bool SHORT, class T>
+void sum_channels(const ChannelBlock& b, const T* x, const T* dy, const T* centre, Totals* totals) {
+  if constexpr (SHORT) {
+    sum_short<Terms>(b, x, dy, centre, totals);
+  } else {
+    sum_long<Terms>(b, x, dy, *centre, *totals);
+  }
+}
+
+}  // namespace rushlight::RUSHLIGHT_ISA
