@@ -94,7 +94,7 @@ struct Moments {
 
 template <bool SHORT, class T>
 void find_moments(const ChannelBlock& b, const T* src, Moments* moments) {
-  Values<T> centres;
+  Values<T> centres{};
   find_centres<SHORT>(b, src, centres);
   Totals totals[kMostTogether];
   sum_channels<Deviations, SHORT>(b, src, src, centres, totals);
@@ -165,7 +165,7 @@ void batch_norm_backward(const Run& run, const BatchNormShape& s, const T* src, 
   const bool need_sums = training || diff_weight != nullptr || diff_bias != nullptr;
   for_each_block(run, s, [&](auto planes, const ChannelBlock& b) {
     constexpr bool is_short = decltype(planes)::short_planes;
-    Coefficients<T> k;
+    Coefficients<T> k{};
     for (int64_t i = 0; i < b.channels; ++i) set_value<is_short>(b, i, mean[b.first + i], k.mean);
     Totals totals[kMostTogether];
     if (need_sums) sum_channels<Gradients, is_short>(b, src, diff_dst, k.mean, totals);
