@@ -102,14 +102,10 @@ void blocked_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const
 template <class T>
 int64_t blocked_workspace(const Conv2dShape& s, bool plain_src, int slots) {
   const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
-  int64_t size = 0;
-  if (algorithm == BlockedAlgorithm::depthwise) {
-    size = blocked_depthwise_workspace<T>(s, slots);
-  } else if (is_winograd(algorithm)) {
-    size = blocked_winograd_workspace<T>(s, outputs_of(algorithm), slots);
-  } else {
-    size = blocked_direct_workspace<T>(s, plain_src, slots);
-  }
+  if (algorithm == BlockedAlgorithm::depthwise) return 0;
+  const int64_t size = is_winograd(algorithm)
+                           ? blocked_winograd_workspace<T>(s, outputs_of(algorithm), slots)
+                           : blocked_direct_workspace<T>(s, plain_src, slots);
   return size * int64_t{sizeof(T)};
 }
 

@@ -24,8 +24,6 @@ int64_t blocked_depthwise_weights(const Conv2dShape& s);
 template <class T>
 void blocked_depthwise_prepare(const Conv2dShape& s, const T* weight, T* to);
 template <class T>
-int64_t blocked_depthwise_workspace(const Conv2dShape& s, int slots);
-template <class T>
 void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
                        const Epilogue<T>& epilogue, T* dst);
 

@@ -1,11 +1,10 @@
 // Depthwise convolutions on blocked images: a vector holds one pixel of as many channels as it has
-// lanes, and every product is a vector times a vector. A task owns a band of rows of one block,
-// which it copies with zeros around it where the image is padded.
+// lanes, and every product is a vector times a vector. A task owns a band of rows of one block.
+//
+// Nothing is copied: rows of taps outside the image are left out, and tiles at the ends of a row
+// take zeros for what lies outside.
 #include "kernels/blocked_conv.h"
-#include "kernels/blocked_tile.h"
 #include "kernels/conv2d_window.h"
-#include "kernels/packers.h"
-#include "kernels/red_zone.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
@@ -14,72 +13,106 @@ template <class T>
 struct DepthwisePlan {
   static constexpr int64_t lanes = Native<T>::lanes;
 
-  const Conv2dShape& s;
   int64_t blocks;
-  bool copies;
-  int64_t width;  // of a row that is read, in pixels
-  int64_t band, bands;
+  int64_t band, bands;  // output rows to a task, from the sizes alone
 
-  explicit DepthwisePlan(const Conv2dShape& s) : s(s), blocks(ceil_div(s.ic, lanes)) {
-    copies = s.padding_h > 0 || s.padding_w > 0;
-    width = copies ? (s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1 : s.iw;
-    constexpr int64_t budget = 32768 / int64_t{sizeof(T)};  // of a first-level cache
-    const int64_t fitting = budget / (width * lanes) - (s.kh - 1) * s.dilation_h - 1;
-    band = smaller(s.oh, larger(4, fitting / s.stride_h + 1));
+  explicit DepthwisePlan(const Conv2dShape& s) : blocks(ceil_div(s.ic, lanes)) {
+    constexpr int64_t wanted = 32, fewest_pixels = 256;
+    const int64_t thin = ceil_div(s.oh * s.n * blocks, wanted);
+    band = smaller(s.oh, larger(thin, ceil_div(fewest_pixels, s.ow)));
     bands = ceil_div(s.oh, band);
     band = ceil_div(s.oh, bands);
   }
-
-  int64_t band_rows() const { return (band - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1; }
-  int64_t buffer() const { return copies ? band_rows() * width * lanes : 0; }
 };
 
-// Where a row of outputs reads.
-struct RowSteps {
-  int64_t kh, kw;
-  int64_t row, col, pixel;  // elements from tap to tap and from output to output
+// One row of outputs: the rows that its taps see, and where columns stand in them.
+template <class T>
+struct DepthwiseRow {
+  const T* src;     // the first row
+  const T* weight;  // its taps
+  int64_t rows, row_step;
+  int64_t width;  // of the image, in pixels
+  int64_t x0;     // the column of the first tap of the first output
+  int64_t stride, kernel, dilation;
 };
 
-// TILE neighbouring outputs of one row. KERNEL and STRIDE are 0 where they are not known here; a
-// known kernel's columns are neighbours, and a value that several outputs read is loaded once.
-template <class T, int TILE, int KERNEL, int STRIDE>
-RUSHLIGHT_INLINE void depthwise_tile(const RowSteps& steps, const T* src, const T* weight,
-                                     const Epilogue<T>& e, T* dst) {
+// The pixels that a tile's taps see in one row, each of them loaded once. KERNEL neighbouring taps.
+template <class T, int TILE, int KERNEL, int STRIDE, bool EDGE>
+RUSHLIGHT_INLINE void add_taps(const DepthwiseRow<T>& r, const T* row, int64_t x, const T* weight,
+                               Native<T>* acc) {
+  using V = Native<T>;
+  constexpr int lanes = V::lanes, seen = (TILE - 1) * STRIDE + KERNEL;
+  V value[seen];
+#pragma GCC unroll 32
+  for (int i = 0; i < seen; ++i) {
+    const bool inside = !EDGE || (x + i >= 0 && x + i < r.width);
+    value[i] = inside ? V::load(row + (x + i) * lanes) : V::zero();
+  }
+#pragma GCC unroll 8
+  for (int kx = 0; kx < KERNEL; ++kx) {
+    const V w = V::load(weight + kx * lanes);
+#pragma GCC unroll 8
+    for (int t = 0; t < TILE; ++t) acc[t] = fma(w, value[t * STRIDE + kx], acc[t]);
+  }
+}
+
+// The same for any kernel.
+template <class T, int TILE, bool EDGE>
+RUSHLIGHT_INLINE void add_any_taps(const DepthwiseRow<T>& r, const T* row, int64_t x,
+                                   const T* weight, Native<T>* acc) {
   using V = Native<T>;
   constexpr int lanes = V::lanes;
-  const int64_t pixel = STRIDE > 0 ? STRIDE * lanes : steps.pixel;
+  for (int64_t kx = 0; kx < r.kernel; ++kx, x += r.dilation) {
+    const V w = V::load(weight + kx * lanes);
+#pragma GCC unroll 8
+    for (int t = 0; t < TILE; ++t) {
+      const int64_t at = x + t * r.stride;
+      if (EDGE && (at < 0 || at >= r.width)) continue;
+      acc[t] = fma(w, V::load(row + at * lanes), acc[t]);
+    }
+  }
+}
+
+template <class T, int TILE>
+RUSHLIGHT_INLINE void finish_tile(Native<T>* acc, const Epilogue<T>& e, T* dst) {
+  using V = Native<T>;
+  constexpr int lanes = V::lanes;
+  if (e.scale != nullptr) {
+    const V scale = V::load(e.scale);
+#pragma GCC unroll 8
+    for (int t = 0; t < TILE; ++t) acc[t] = acc[t] * scale;
+  }
+  if (e.shift != nullptr) {
+    const V shift = V::load(e.shift);
+#pragma GCC unroll 8
+    for (int t = 0; t < TILE; ++t) acc[t] += shift;
+  }
+  if (e.residual != nullptr) {
+#pragma GCC unroll 8
+    for (int t = 0; t < TILE; ++t) acc[t] += V::load(e.residual + t * lanes);
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < TILE; ++t) activate(acc[t], e).store(dst + t * lanes);
+}
+
+// TILE neighbouring outputs. KERNEL is 0 where it, the stride or a dilation is not known here.
+template <class T, int TILE, int KERNEL, int STRIDE, bool EDGE>
+RUSHLIGHT_INLINE void depthwise_tile(const DepthwiseRow<T>& r, int64_t x, const Epilogue<T>& e,
+                                     T* dst) {
+  using V = Native<T>;
   V acc[TILE];
 #pragma GCC unroll 8
   for (int t = 0; t < TILE; ++t) acc[t] = V::zero();
-  for (int64_t ky = 0; ky < steps.kh; ++ky) {
-    const T* row = src + ky * steps.row;
+  const T* row = r.src;
+  const T* weight = r.weight;
+  for (int64_t ky = 0; ky < r.rows; ++ky, row += r.row_step, weight += r.kernel * V::lanes) {
     if constexpr (KERNEL > 0) {
-#pragma GCC unroll 8
-      for (int kx = 0; kx < KERNEL; ++kx, weight += lanes) {
-        const V w = V::load(weight);
-#pragma GCC unroll 8
-        for (int t = 0; t < TILE; ++t) {
-          acc[t] = fma(w, V::load(row + kx * lanes + t * pixel), acc[t]);
-        }
-      }
+      add_taps<T, TILE, KERNEL, STRIDE, EDGE>(r, row, x, weight, acc);
     } else {
-      for (int64_t kx = 0; kx < steps.kw; ++kx, weight += lanes) {
-        const V w = V::load(weight);
-#pragma GCC unroll 8
-        for (int t = 0; t < TILE; ++t) {
-          acc[t] = fma(w, V::load(row + kx * steps.col + t * pixel), acc[t]);
-        }
-      }
+      add_any_taps<T, TILE, EDGE>(r, row, x, weight, acc);
     }
   }
-#pragma GCC unroll 8
-  for (int t = 0; t < TILE; ++t) {
-    V x = acc[t];
-    if (e.scale != nullptr) x = x * V::load(e.scale);
-    if (e.shift != nullptr) x += V::load(e.shift);
-    if (e.residual != nullptr) x += V::load(e.residual + t * lanes);
-    activate(x, e).store(dst + t * lanes);
-  }
+  finish_tile<T, TILE>(acc, e, dst);
 }
 
 template <int N>
@@ -87,25 +120,52 @@ struct Pixels {
   static constexpr int value = N;
 };
 
+// Calls body with the number of pixels, known to the compiler: 8 to 4, or 1.
+template <class Body>
+RUSHLIGHT_INLINE void with_tile_size(int64_t size, const Body& body) {
+  switch (size) {
+    case 8:
+      return body(Pixels<8>{});
+    case 7:
+      return body(Pixels<7>{});
+    case 6:
+      return body(Pixels<6>{});
+    case 5:
+      return body(Pixels<5>{});
+    case 4:
+      return body(Pixels<4>{});
+    default:
+      body(Pixels<1>{});
+  }
+}
+
 template <class T, int KERNEL, int STRIDE>
-void depthwise_row(const RowSteps& steps, const T* src, const T* weight, const Epilogue<T>& e,
-                   int64_t count, T* dst) {
-  constexpr int lanes = Native<T>::lanes, most = 8;
-  int64_t x = 0;
-  const auto tile = [&](auto size) {
-    depthwise_tile<T, decltype(size)::value, KERNEL, STRIDE>(steps, src + x * steps.pixel, weight,
-                                                             e.at(0, x * lanes), dst + x * lanes);
-    x += decltype(size)::value;
-  };
-  while (count - x >= most) tile(Pixels<most>{});
-  if (count - x == 7) tile(Pixels<7>{});
-  if (count - x >= 4) tile(Pixels<4>{});
-  while (x < count) tile(Pixels<1>{});
+void depthwise_row(const DepthwiseRow<T>& r, const Epilogue<T>& e, int64_t count, T* dst) {
+  constexpr int64_t lanes = Native<T>::lanes, most = STRIDE == 1 ? 8 : 6, fewest = 4;
+  const int64_t reach = (r.kernel - 1) * r.dilation;
+  int64_t tiles = ceil_div(count, most);
+  for (int64_t o = 0; o < count;) {
+    const int64_t even =
+        tiles > 0 ? ceil_div(count - o, tiles--) : 1;  // what is left, in equal parts
+    const int64_t size = even < fewest ? 1 : even;
+    const int64_t x = r.x0 + o * r.stride;
+    const bool edge = x < 0 || x + (size - 1) * r.stride + reach >= r.width;
+    with_tile_size(size, [&](auto pixels) {
+      constexpr int tile = decltype(pixels)::value;
+      const Epilogue<T> moved = e.at(0, o * lanes);
+      if (edge) {
+        depthwise_tile<T, tile, KERNEL, STRIDE, true>(r, x, moved, dst + o * lanes);
+      } else {
+        depthwise_tile<T, tile, KERNEL, STRIDE, false>(r, x, moved, dst + o * lanes);
+      }
+    });
+    o += size;
+  }
   e.function(dst, count * lanes);
 }
 
 template <class T>
-using RowKernel = void (*)(const RowSteps&, const T*, const T*, const Epilogue<T>&, int64_t, T*);
+using RowKernel = void (*)(const DepthwiseRow<T>&, const Epilogue<T>&, int64_t, T*);
 
 template <class T>
 RowKernel<T> row_kernel(const Conv2dShape& s) {
@@ -118,24 +178,6 @@ RowKernel<T> row_kernel(const Conv2dShape& s) {
     if (s.stride_w == 2) return depthwise_row<T, 5, 2>;
   }
   return depthwise_row<T, 0, 0>;
-}
-
-template <class T>
-void fill_rows(const DepthwisePlan<T>& plan, const T* block, int64_t oy, T* to) {
-  const Conv2dShape& s = plan.s;
-  constexpr int64_t lanes = DepthwisePlan<T>::lanes;
-  const Inside in(-s.padding_w, 1, plan.width, s.iw);
-  const int64_t y0 = source_row(s, oy, 0);
-  for (int64_t y = y0; y < y0 + plan.band_rows(); ++y, to += plan.width * lanes) {
-    if (y < 0 || y >= s.ih) {
-      zero_run(to, plan.width * lanes);
-      continue;
-    }
-    zero_run(to, in.low * lanes);
-    copy_run(to + in.low * lanes, block + (y * s.iw + in.low - s.padding_w) * lanes,
-             (in.high - in.low) * lanes);
-    zero_run(to + in.high * lanes, (plan.width - in.high) * lanes);
-  }
 }
 
 }  // namespace
@@ -157,35 +199,31 @@ void blocked_depthwise_prepare(const Conv2dShape& s, const T* weight, T* to) {
 }
 
 template <class T>
-int64_t blocked_depthwise_workspace(const Conv2dShape& s, int slots) {
-  return slots * (DepthwisePlan<T>(s).buffer() + red_zone<T>);
-}
-
-template <class T>
 void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
                        const Epilogue<T>& epilogue, T* dst) {
   const DepthwisePlan<T> plan(s);
   constexpr int64_t lanes = DepthwisePlan<T>::lanes;
   const RowKernel<T> kernel = row_kernel<T>(s);
-  const RowSteps steps{s.kh, s.kw, s.dilation_h * plan.width * lanes, s.dilation_w * lanes,
-                       s.stride_w * lanes};
-  parallel(run, s.n * plan.blocks * plan.bands, [&](int64_t task, int slot) {
-    const int64_t band = task % plan.bands, plane = task / plan.bands;
-    const int64_t block = plane % plan.blocks;
-    const int64_t oy = band * plan.band, rows = smaller(plan.band, s.oh - oy);
+  parallel(run, s.n * plan.blocks * plan.bands, [&](int64_t task, int) {
+    const int64_t plane = task / plan.bands, block = plane % plan.blocks;
     const T* from = src + plane * s.ih * s.iw * lanes;
-    if (plan.copies) {
-      T* buffer = slot_region(static_cast<T*>(run.workspace), plan.buffer(), slot);
-      fill_rows(plan, from, oy, buffer);
-      from = buffer;
-    } else {
-      from += oy * s.stride_h * s.iw * lanes;
-    }
     const T* weight = prepared + block * s.kh * s.kw * lanes;
-    for (int64_t y = 0; y < rows; ++y) {
-      const int64_t at = ((plane * s.oh + oy + y) * s.ow) * lanes;
-      kernel(steps, from + y * s.stride_h * plan.width * lanes, weight,
-             epilogue.at(block * lanes, at), s.ow, dst + at);
+    const int64_t first = task % plan.bands * plan.band;
+    for (int64_t oy = first; oy < smaller(s.oh, first + plan.band); ++oy) {
+      const int64_t y0 = source_row(s, oy, 0);
+      const Inside taps(y0, s.dilation_h, s.kh, s.ih);
+      const int64_t y = y0 + taps.low * s.dilation_h;
+      const DepthwiseRow<T> row{from + y * s.iw * lanes,
+                                weight + taps.low * s.kw * lanes,
+                                taps.high - taps.low,
+                                s.dilation_h * s.iw * lanes,
+                                s.iw,
+                                -s.padding_w,
+                                s.stride_w,
+                                s.kw,
+                                s.dilation_w};
+      const int64_t at = (plane * s.oh + oy) * s.ow * lanes;
+      kernel(row, epilogue.at(block * lanes, at), s.ow, dst + at);
     }
   });
 }
@@ -193,7 +231,6 @@ void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const
 #define RUSHLIGHT_BLOCKED_DEPTHWISE(T)                                                      \
   template int64_t blocked_depthwise_weights<T>(const Conv2dShape& s);                      \
   template void blocked_depthwise_prepare<T>(const Conv2dShape& s, const T* weight, T* to); \
-  template int64_t blocked_depthwise_workspace<T>(const Conv2dShape& s, int slots);         \
   template void blocked_depthwise<T>(const Run& run, const Conv2dShape& s, const T* src,    \
                                      const T* prepared, const Epilogue<T>& epilogue, T* dst);
 RUSHLIGHT_BLOCKED_DEPTHWISE(float)
