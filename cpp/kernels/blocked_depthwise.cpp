@@ -42,11 +42,12 @@ RUSHLIGHT_INLINE void add_taps(const DepthwiseRow<T>& r, const T* row, int64_t x
                                Native<T>* acc) {
   using V = Native<T>;
   constexpr int lanes = V::lanes, seen = (TILE - 1) * STRIDE + KERNEL;
+  const T* from = row + x * lanes;  // may lie outside the image
   V value[seen];
 #pragma GCC unroll 32
   for (int i = 0; i < seen; ++i) {
     const bool inside = !EDGE || (x + i >= 0 && x + i < r.width);
-    value[i] = inside ? V::load(row + (x + i) * lanes) : V::zero();
+    value[i] = inside ? loaded_once(V::load(from + i * lanes)) : V::zero();
   }
 #pragma GCC unroll 8
   for (int kx = 0; kx < KERNEL; ++kx) {

@@ -143,6 +143,33 @@ RUSHLIGHT_INLINE T sum(Vec<T, LANES> v) {
 template <class T>
 using Native = Vec<T, RUSHLIGHT_VECTOR_BYTES / static_cast<int>(sizeof(T))>;
 
+// Bytes of the registers of the machine that the source is compiled for, and how an assembler
+// statement names them; 0 where that is not known.
+#if defined(__AVX512F__)
+#define RUSHLIGHT_REGISTER "v"
+constexpr int kRegisterBytes = 64;
+#elif defined(__AVX__)
+#define RUSHLIGHT_REGISTER "x"
+constexpr int kRegisterBytes = 32;
+#elif defined(__SSE2__)
+#define RUSHLIGHT_REGISTER "x"
+constexpr int kRegisterBytes = 16;
+#elif defined(__ARM_NEON)
+#define RUSHLIGHT_REGISTER "w"
+constexpr int kRegisterBytes = 16;
+#else
+#define RUSHLIGHT_REGISTER "r"
+constexpr int kRegisterBytes = 0;
+#endif
+
+// A value that several products use, to be loaded once: without this the compiler may make the load
+// a part of each of them, and loads become what there is too little of.
+template <class V>
+RUSHLIGHT_INLINE V loaded_once(V v) {
+  if constexpr (sizeof(V) <= kRegisterBytes) asm("" : "+" RUSHLIGHT_REGISTER(v.raw));
+  return v;
+}
+
 // Lanes chosen from the lanes of two vectors, counted through both.
 #if defined(__clang__)
 #define RUSHLIGHT_SHUFFLE(a, b, ...) __builtin_shufflevector(a.raw, b.raw, __VA_ARGS__)
