@@ -3,6 +3,7 @@
 #include "kernels/conv2d_backward.h"
 #include "kernels/conv2d_sizes.h"
 #include "kernels/depthwise_backward.h"
+#include "kernels/direct_weight.h"
 #include "kernels/gemm.h"
 #include "kernels/im2col.h"
 #include "kernels/reduce.h"
@@ -51,6 +52,18 @@ int weight_tile(const Conv2dShape& s) {
   const double tile2 = winograd_weight_cost(problem, 2), tile4 = winograd_weight_cost(problem, 4);
   if (product <= tile2 && product <= tile4) return 0;
   return tile2 < tile4 ? 2 : 4;
+}
+
+// Whether the gradient goes without panels: forced, or cheaper than all else.
+template <class T>
+bool weight_is_direct(const Conv2dShape& s) {
+  if (!direct_weight_accepts(s)) return false;
+  if (s.algorithm == ConvAlgorithm::direct) return true;
+  if (s.algorithm != ConvAlgorithm::automatic) return false;
+  const double cost = direct_weight_cost<T>(s);
+  if (cost >= weight_gemm_cost<T>(s)) return false;
+  const int tile = weight_tile<T>(s);
+  return tile == 0 || cost < winograd_weight_cost(winograd_weight_problem<T>(s), tile);
 }
 
 template <class T>
@@ -155,6 +168,7 @@ void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part,
 template <class T>
 int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
   if (weight_by_depthwise<T>(s)) return depthwise_backward_weight_workspace<T>(s, slots);
+  if (weight_is_direct<T>(s)) return direct_weight_workspace<T>(s, slots);
   if (const int tile = weight_tile<T>(s)) {
     return winograd_weight_workspace(winograd_weight_problem<T>(s), tile, slots);
   }
@@ -170,6 +184,7 @@ void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, 
                             T* diff_weight) {
   if (weight_by_depthwise<T>(s))
     return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
+  if (weight_is_direct<T>(s)) return direct_weight(run, s, src, diff_dst, diff_weight);
   if (const int tile = weight_tile<T>(s)) {
     return winograd_weight_groups(run, s, tile, src, diff_dst, diff_weight);
   }

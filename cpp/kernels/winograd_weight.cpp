@@ -355,13 +355,16 @@ double winograd_weight_cost(const WinogradWeightProblem<T>& p, int tile) {
     const Plan<F, T> plan(p);
     // Measured: per tile and block of channels, and per weight.
     constexpr bool small = F::outputs == 2;
+    constexpr double per_turned = 1.5;  // element, from memory
     constexpr double transform = small ? 80 : 200, finish = small ? 20 : 40;
     constexpr double per_fma = RUSHLIGHT_VECTOR_BYTES == 64 ? 1 : 0.5;
     const double tiles = static_cast<double>(p.n * plan.th * plan.tw);
     const double blocks = static_cast<double>(plan.o_blocks + plan.i_blocks);
     const double weights = static_cast<double>(p.oc * plan.i_blocks);
+    const double turned = static_cast<double>(p.n * p.oh * p.ow * plan.lanes) * blocks;
     return static_cast<double>(plan.points) * tiles * weights * per_fma +
-           tiles * blocks * transform + weights * static_cast<double>(plan.parts) * finish;
+           tiles * blocks * transform + turned * per_turned +
+           weights * static_cast<double>(plan.parts) * finish;
   });
 }
 
