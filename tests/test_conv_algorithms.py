@@ -42,6 +42,8 @@ SHAPES = {
     "long rows": Shape((1, 16, 5, 139), (16, 3, 3)),
     "many tiles": Shape((9, 16, 30, 31), (18, 3, 3)),
     "many images": Shape((70, 16, 7, 7), (16, 3, 3)),
+    "many small images": Shape((200, 16, 8, 8), (32, 3, 3)),
+    "many tiny images": Shape((200, 32, 4, 4), (64, 3, 3)),
     "deep": Shape((1, 330, 7, 7), (40, 3, 3)),
     "deep with many tiles": Shape((4, 200, 24, 25), (17, 3, 3)),
     "few channels": Shape((2, 3, 9, 9), (5, 3, 3)),

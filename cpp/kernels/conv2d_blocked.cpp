@@ -55,8 +55,8 @@ struct Regions {
     src = plain ? 0 : s.n * round_up(s.ic, lanes) * s.ih * s.iw;
     dst = s.n * round_up(s.oc, lanes) * s.oh * s.ow;
     values = round_up(s.oc, lanes);  // a scale or shift, filled up
-    weights =
-        is_prepared ? 0 : round_up(by_blocks_prepared<T>(s).bytes / int64_t{sizeof(T)}, lanes);
+    const int64_t prepared = blocked_kernels<T>.prepared(s, plain).bytes / int64_t{sizeof(T)};
+    weights = is_prepared ? 0 : round_up(prepared, lanes);
   }
 
   // What all share, and the images between the layouts, of which tasks have some each.
@@ -124,9 +124,8 @@ namespace {
 
 // Convolves one portion by way of blocks that begin at `workspace`.
 template <class T>
-void convolve_portion(const Run& run, const Conv2dShape& s, const Regions<T>& regions,
-                      T* workspace, const T* src, const T* prepared, const Epilogue<T>& epilogue,
-                      T* dst) {
+void convolve_portion(const Run& run, const Conv2dShape& s, const Regions<T>& regions, T* workspace,
+                      const T* src, const T* prepared, const Epilogue<T>& epilogue, T* dst) {
   const BlockedKernels<T>& kernels = blocked_kernels<T>;
   Carver<T> carver{workspace};
   T* image = carver.take(regions.src);
@@ -166,9 +165,8 @@ void by_blocks_forward(const Run& run, const Conv2dShape& whole, const T* src, c
   };
   if (regions.tasks) {
     const int64_t local = by_blocks_local(s, regions);
-    parallel(run, whole.n / s.n, [&](int64_t i, int slot) {
-      portion(Run{1, nullptr}, i, images + slot * local);
-    });
+    parallel(run, whole.n / s.n,
+             [&](int64_t i, int slot) { portion(Run{1, nullptr}, i, images + slot * local); });
   } else {
     for (int64_t i = 0; i < whole.n / s.n; ++i) portion(run, i, images);
   }
