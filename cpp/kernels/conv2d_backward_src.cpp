@@ -82,6 +82,7 @@ int64_t conv2d_backward_src_workspace(const Conv2dShape& s, int slots) {
     return depthwise_backward_src_workspace<T>(s, slots);
   }
   if (algorithm == ConvAlgorithm::blocked) return by_blocks_backward_workspace<T>(s, slots);
+  if (algorithm == ConvAlgorithm::direct) return strided_src_workspace<T>(s, slots);
   if (const int tile = winograd_tile(algorithm)) {
     return winograd_workspace(winograd_problem<T>(s, Direction::backward_src), tile, false, slots);
   }
@@ -102,6 +103,7 @@ void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, 
   if (algorithm == ConvAlgorithm::depthwise && depthwise_gradients_fit<T>(s)) {
     return depthwise_backward_src(run, s, weight, diff_dst, diff_src);
   }
+  if (algorithm == ConvAlgorithm::direct) return strided_src(run, s, weight, diff_dst, diff_src);
   if (algorithm == ConvAlgorithm::blocked) {
     return by_blocks_backward(run, s, weight, diff_dst, diff_src);
   }

@@ -9,6 +9,7 @@
 #include "kernels/direct.h"
 #include "kernels/gemm.h"
 #include "kernels/integers.h"
+#include "kernels/strided_src.h"
 #include "kernels/winograd.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
@@ -24,11 +25,16 @@ inline bool spans_little(const Conv2dShape& s) {
   return rows * cols <= most;
 }
 
+inline bool is_strided(const Conv2dShape& s) {
+  return s.stride_h > 1 || s.stride_w > 1;
+}
+
 template <class T>
 bool accepts(const Conv2dShape& s, ConvAlgorithm algorithm, Direction direction) {
   switch (algorithm) {
     case ConvAlgorithm::direct:
-      return direction == Direction::forward && direct_accepts(s);
+      return direction == Direction::forward ? direct_accepts(s)
+                                             : is_strided(s) && strided_src_accepts(s);
     case ConvAlgorithm::depthwise:
       return s.ic == s.groups && spans_little(s);
     case ConvAlgorithm::winograd2:
@@ -84,6 +90,18 @@ double gemm_cost(const WinogradProblem<T>& p, int64_t kernel) {
          taps * (oc * per_weight + pixels * per_pixel);
 }
 
+// The same of a product that makes the columns of the gradient to src, which are then added up.
+template <class T>
+double strided_gemm_cost(const Conv2dShape& s) {
+  constexpr double per_column = 2.5, per_pixel = 1.5;
+  constexpr int64_t lanes = Native<T>::lanes;
+  const int64_t columns = s.ic / s.groups * s.kh * s.kw, oc = s.oc / s.groups;
+  const double pixels = static_cast<double>(s.n * round_up(s.oh * s.ow, lanes));
+  const double products = static_cast<double>(oc * ceil_div(round_up(columns, tile_rows), lanes));
+  return pixels * (products * kCyclesPerFma + static_cast<double>(columns) * per_column +
+                   static_cast<double>(oc) * per_pixel);
+}
+
 // The forced algorithm where it can, else the cheapest.
 template <class T>
 ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
@@ -98,7 +116,8 @@ ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
   if (s.n * s.oc * s.oh * s.ow == 0) return ConvAlgorithm::gemm;
   const WinogradProblem<T> problem = winograd_problem<T>(s, direction);
   ConvAlgorithm best = ConvAlgorithm::gemm;
-  double least = gemm_cost(problem, s.kh * s.kw);
+  const bool strided_back = direction == Direction::backward_src && is_strided(s);
+  double least = strided_back ? strided_gemm_cost<T>(s) : gemm_cost(problem, s.kh * s.kw);
   const auto consider = [&](ConvAlgorithm algorithm, double cost) {
     if (cost >= least) return;
     best = algorithm;
@@ -110,7 +129,9 @@ ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
                                          : by_blocks_backward_cost<T>(s));
   }
   if (accepts<T>(s, ConvAlgorithm::direct, direction)) {
-    consider(ConvAlgorithm::direct, direct_cost<T>(s) / static_cast<double>(s.groups));
+    consider(ConvAlgorithm::direct, strided_back
+                                        ? strided_src_cost<T>(s)
+                                        : direct_cost<T>(s) / static_cast<double>(s.groups));
   }
   const int64_t fewest = smaller(s.ic, s.oc) / s.groups;
   if (s.may_use_winograd && fewest >= few_channels &&
