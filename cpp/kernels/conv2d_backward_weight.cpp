@@ -28,15 +28,38 @@ WinogradWeightProblem<T> winograd_weight_problem(const Conv2dShape& s) {
   return p;
 }
 
+// Blocks of pixels, counted through all images, are dealt to `parts` partial sums, which are added
+// in order.
+struct WeightPlan {
+  int64_t pixels, p_step;  // in all, and of one block
+  int64_t parts;
+  int64_t per_part;  // blocks of pixels in one part
+  int64_t n_step, n_blocks;
+
+  explicit WeightPlan(const Conv2dShape& s) {
+    constexpr int64_t wanted_tasks = 16;
+    const Sizes z(s);
+    pixels = s.n * z.dst_plane;
+    p_step = block_k(pixels);
+    n_step = smaller(kMaxBlockN, larger(1, z.taps));
+    n_blocks = ceil_div(z.taps, n_step);
+    const int64_t blocks = ceil_div(pixels, p_step);
+    const int64_t tasks = larger(1, s.groups * n_blocks);
+    parts = larger(1, smaller(blocks, ceil_div(wanted_tasks, tasks)));
+    per_part = ceil_div(blocks, parts);
+  }
+};
+
 // About the cycles of the matrix product on one core, in the units of winograd_weight_cost.
 template <class T>
 double weight_gemm_cost(const Conv2dShape& s) {
   const Sizes z(s);
   const double pixels = static_cast<double>(s.n * z.dst_plane);
   const double vectors = static_cast<double>(ceil_div(z.taps, Native<T>::lanes));
-  constexpr double per_element = 1.5;  // packing
+  const double per_element = z.pointwise ? 2.5 : 5, per_sum = 2;  // packing, and partial sums
+  const double sums = static_cast<double>(WeightPlan(s).parts * s.oc * z.taps);
   return pixels * static_cast<double>(round_up(z.oc, tile_rows)) * vectors * kCyclesPerFma +
-         pixels * static_cast<double>(z.taps + z.oc) * per_element;
+         pixels * static_cast<double>(z.taps + z.oc) * per_element + sums * per_sum;
 }
 
 // 2 or 4 for Winograd's gradient, forced or the cheapest, else 0.
@@ -97,28 +120,6 @@ template <class Image>
 ThroughImages<Image> through_images(int64_t plane, const Image& image) {
   return {image, plane};
 }
-
-// Blocks of pixels, counted through all images, are dealt to `parts` partial sums, which are added
-// in order.
-struct WeightPlan {
-  int64_t pixels, p_step;  // in all, and of one block
-  int64_t parts;
-  int64_t per_part;  // blocks of pixels in one part
-  int64_t n_step, n_blocks;
-
-  explicit WeightPlan(const Conv2dShape& s) {
-    constexpr int64_t wanted_tasks = 16;
-    const Sizes z(s);
-    pixels = s.n * z.dst_plane;
-    p_step = block_k(pixels);
-    n_step = smaller(kMaxBlockN, larger(1, z.taps));
-    n_blocks = ceil_div(z.taps, n_step);
-    const int64_t blocks = ceil_div(pixels, p_step);
-    const int64_t tasks = larger(1, s.groups * n_blocks);
-    parts = larger(1, smaller(blocks, ceil_div(wanted_tasks, tasks)));
-    per_part = ceil_div(blocks, parts);
-  }
-};
 
 template <class T>
 int64_t weight_slot_size(const Conv2dShape& s) {

@@ -93,7 +93,7 @@ double gemm_cost(const WinogradProblem<T>& p, int64_t kernel) {
 // The same of a product that makes the columns of the gradient to src, which are then added up.
 template <class T>
 double strided_gemm_cost(const Conv2dShape& s) {
-  constexpr double per_column = 2.5, per_pixel = 1.5;
+  constexpr double per_column = 4, per_pixel = 1.5;
   constexpr int64_t lanes = Native<T>::lanes;
   const int64_t columns = s.ic / s.groups * s.kh * s.kw, oc = s.oc / s.groups;
   const double pixels = static_cast<double>(s.n * round_up(s.oh * s.ow, lanes));

@@ -5,6 +5,7 @@
 
 #include "kernels/conv2d.h"
 #include "kernels/integers.h"
+#include "simd/vec.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 
@@ -29,6 +30,25 @@ RUSHLIGHT_INLINE int64_t source_row(const Conv2dShape& s, int64_t oy, int64_t ky
 }
 RUSHLIGHT_INLINE int64_t source_col(const Conv2dShape& s, int64_t ox, int64_t kx) {
   return ox * s.stride_w - s.padding_w + kx * s.dilation_w;
+}
+
+// Copies a row of any length in whole vectors, the last of which may overlap the one before. What
+// lies `ahead`, often in a page of its own, is fetched meanwhile.
+template <class T>
+RUSHLIGHT_INLINE void copy_row(const T* from, int64_t count, int64_t ahead, T* to) {
+  using V = Native<T>;
+  using Half = Vec<T, (V::lanes > 1 ? V::lanes / 2 : 1)>;
+  constexpr int64_t line = 64 / int64_t{sizeof(T)};
+  for (int64_t i = 0; i < count; i += line) __builtin_prefetch(from + i + ahead);
+  if (count >= V::lanes) {
+    for (int64_t i = 0; i < count - V::lanes; i += V::lanes) V::load(from + i).store(to + i);
+    V::load(from + count - V::lanes).store(to + count - V::lanes);
+  } else if (count >= Half::lanes) {
+    Half::load(from).store(to);
+    Half::load(from + count - Half::lanes).store(to + count - Half::lanes);
+  } else {
+    for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+  }
 }
 
 }  // namespace rushlight::RUSHLIGHT_ISA

@@ -117,27 +117,9 @@ struct DirectWeight {
         if (y < 0 || y >= s.ih) {
           zero_run(to, plan.pitch);
         } else {
-          copy_row(channels + y * s.iw, plan.z.src_plane, in.high - in.low, to + in.low);
+          copy_row(channels + y * s.iw, in.high - in.low, plan.z.src_plane, to + in.low);
         }
       }
-    }
-  }
-
-  // Rows of any length in whole vectors, the last of which may overlap the one before. The row of
-  // the next channel, in a page of its own, is fetched meanwhile.
-  static RUSHLIGHT_INLINE void copy_row(const T* from, int64_t ahead, int64_t count, T* to) {
-    using V = Native<T>;
-    using Half = Vec<T, (V::lanes > 1 ? V::lanes / 2 : 1)>;
-    for (int64_t i = 0; i < count; i += 64 / int64_t{sizeof(T)})
-      __builtin_prefetch(from + i + ahead);
-    if (count >= V::lanes) {
-      for (int64_t i = 0; i < count - V::lanes; i += V::lanes) V::load(from + i).store(to + i);
-      V::load(from + count - V::lanes).store(to + count - V::lanes);
-    } else if (count >= Half::lanes) {
-      Half::load(from).store(to);
-      Half::load(from + count - Half::lanes).store(to + count - Half::lanes);
-    } else {
-      for (int64_t i = 0; i < count; ++i) to[i] = from[i];
     }
   }
 
@@ -275,15 +257,16 @@ void direct_weight(const Run& run, const Conv2dShape& s, const T* src, const T* 
 template <class T>
 double direct_weight_cost(const Conv2dShape& s) {
   // Measured; elements come from memory.
-  constexpr double per_turn = 2, per_copy = 2.2, per_sum = 8;
+  constexpr double per_turn = 2, per_copy = 2, per_copy_again = 0.4, per_sum = 8;
   constexpr double per_fma = RUSHLIGHT_VECTOR_BYTES == 64 ? 1.05 : 0.55;
   const DirectWeightPlan<T> plan(s);
   const double outputs = static_cast<double>(s.n * plan.z.dst_plane);
   const double vectors = static_cast<double>(plan.blocks * plan.z.taps);
   const double strips = static_cast<double>(s.n * plan.strips);
-  const double copied = strips * static_cast<double>(plan.turns * plan.source());
+  const double copies = per_copy + per_copy_again * static_cast<double>(plan.turns - 1);
   const double turned = outputs * static_cast<double>(plan.blocks * plan.lanes);
-  return (outputs * per_fma + strips * per_sum) * vectors + turned * per_turn + copied * per_copy;
+  return (outputs * per_fma + strips * per_sum) * vectors + turned * per_turn +
+         strips * static_cast<double>(plan.source()) * copies;
 }
 
 RUSHLIGHT_DIRECT_WEIGHT(, float)

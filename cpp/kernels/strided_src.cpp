@@ -141,22 +141,19 @@ struct StridedSrc {
   void load(const Place& at, T* to) const {
     const Conv2dShape& s = plan.s;
     const Inside in(plan.across.low, 1, plan.pitch, s.ow);
-    const int64_t height = plan.height(), first = at.y0 + plan.down.low;
-    for (int64_t o = 0; o < s.oc; ++o, to += plan.channel()) {
-      T* row = to;
-      for (int64_t i = at.image; i < at.image + at.images; ++i) {
-        const T* from = diff_dst + (i * s.oc + o) * s.oh * s.ow + plan.across.low;
-        for (int64_t y = first; y < first + height; ++y, row += plan.pitch) {
-          if (y < 0 || y >= s.oh) {
-            zero_run(row, plan.pitch);
-            continue;
-          }
-          zero_run(row, in.low);
-          copy_run(row + in.low, from + y * s.ow + in.low, in.high - in.low);
-          zero_run(row + in.high, plan.pitch - in.high);
+    const int64_t first = at.y0 + plan.down.low, plane = s.oh * s.ow;
+    const int64_t begin = smaller(plan.height(), larger(0, -first));
+    const int64_t end = larger(begin, smaller(plan.height(), s.oh - first));
+    zero_run(to, plan.source());
+    to += begin * plan.pitch + in.low;
+    for (int64_t o = 0; o < s.oc; ++o) {
+      for (int64_t i = 0; i < at.images; ++i) {
+        const T* from = diff_dst + ((at.image + i) * s.oc + o) * plane + plan.across.low + in.low;
+        T* row = to + o * plan.channel() + i * plan.plane();
+        for (int64_t y = begin; y < end; ++y, row += plan.pitch) {
+          copy_row(from + (first + y) * s.ow, in.high - in.low, plane, row);
         }
       }
-      zero_run(row, to + plan.channel() - row);
     }
   }
 
