@@ -93,10 +93,7 @@ template <class T>
 void blocked_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight, T* to) {
   const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
   if (algorithm == BlockedAlgorithm::depthwise) return blocked_depthwise_prepare(s, weight, to);
-  if (is_winograd(algorithm)) {
-    return blocked_winograd_prepare(run, s, outputs_of(algorithm), weight, to);
-  }
-  blocked_direct_prepare(run, s, plain_src, weight, to);
+  blocked_prepare_filters(run, s, plain_src, weight, FilterOrder::usual(s), to);
 }
 
 template <class T>
@@ -130,6 +127,20 @@ double blocked_cost(const Conv2dShape& s, bool plain_src) {
   if (is_winograd(algorithm)) return winograd_cycles<T>(s, outputs_of(algorithm));
   return direct_cycles<T>(s);
 }
+
+template <class T>
+void blocked_prepare_filters(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
+                             const FilterOrder& order, T* to) {
+  const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
+  if (is_winograd(algorithm)) {
+    return blocked_winograd_prepare(run, s, outputs_of(algorithm), weight, order, to);
+  }
+  blocked_direct_prepare(run, s, plain_src, weight, order, to);
+}
+template void blocked_prepare_filters<float>(const Run&, const Conv2dShape&, bool, const float*,
+                                             const FilterOrder&, float*);
+template void blocked_prepare_filters<double>(const Run&, const Conv2dShape&, bool, const double*,
+                                              const FilterOrder&, double*);
 template double blocked_cost<float>(const Conv2dShape& s, bool plain_src);
 template double blocked_cost<double>(const Conv2dShape& s, bool plain_src);
 

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "kernels/blocked.h"
+#include "kernels/blocked_weights.h"
 #include "simd/vec.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
@@ -12,7 +13,7 @@ template <class T>
 int64_t blocked_direct_weights(const Conv2dShape& s);
 template <class T>
 void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
-                            T* to);
+                            const FilterOrder& order, T* to);
 template <class T>
 int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, int slots);
 template <class T>
@@ -27,6 +28,11 @@ template <class T>
 void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
                        const Epilogue<T>& epilogue, T* dst);
 
+// BlockedKernels' prepare for filters that lie in any order, groups aside.
+template <class T>
+void blocked_prepare_filters(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
+                             const FilterOrder& order, T* to);
+
 // About the cycles of one core, without those for the weight's preparation.
 template <class T>
 double blocked_cost(const Conv2dShape& s, bool plain_src);
@@ -36,7 +42,7 @@ template <class T>
 int64_t blocked_winograd_weights(const Conv2dShape& s, int outputs);
 template <class T>
 void blocked_winograd_prepare(const Run& run, const Conv2dShape& s, int outputs, const T* weight,
-                              T* to);
+                              const FilterOrder& order, T* to);
 template <class T>
 int64_t blocked_winograd_workspace(const Conv2dShape& s, int outputs, int slots);
 template <class T>

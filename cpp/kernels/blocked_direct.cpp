@@ -167,20 +167,27 @@ int64_t blocked_direct_weights(const Conv2dShape& s) {
 
 template <class T>
 void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
-                            T* to) {
+                            const FilterOrder& order, T* to) {
   const DirectPlan<T> plan(s, plain_src);
-  constexpr int64_t lanes = Native<T>::lanes;
-  parallel(run, plan.groups.count, [&](int64_t group, int) {
-    T* out = to + plan.groups.weight_offset(group, plan.inner());
-    const int64_t first = group * kGroupBlocks * lanes;
-    const int64_t width = plan.groups.blocks_of(group) * lanes;
-    for (int64_t b = 0; b < plan.src_blocks; ++b) {
+  constexpr int64_t lanes = Native<T>::lanes, step = 4;  // source blocks of a task
+  const int64_t steps = ceil_div(plan.src_blocks, step);
+  parallel(run, plan.groups.count * steps, [&](int64_t task, int) {
+    const int64_t group = task / steps, blocks = plan.groups.blocks_of(group);
+    const int64_t first = group * kGroupBlocks * lanes, width = blocks * lanes;
+    const int64_t begin = task % steps * step, end = smaller(plan.src_blocks, begin + step);
+    T filters[kMostTaps * lanes];
+    for (int64_t b = begin; b < end; ++b) {
       const int64_t c0 = b * plan.unit, channels = smaller(plan.unit, s.ic - c0);
-      for (int64_t tap = 0; tap < plan.taps; ++tap) {
-        for (int64_t c = c0; c < c0 + channels; ++c, out += width) {
-          for (int64_t o = 0; o < width; ++o) {
-            const bool exists = first + o < s.oc;
-            out[o] = exists ? weight[((first + o) * s.ic + c) * plan.taps + tap] : T(0);
+      T* out = to + plan.groups.weight_offset(group, plan.inner()) + c0 * plan.taps * width;
+      for (int64_t c = 0; c < channels; ++c) {
+        for (int64_t r = 0; r < blocks; ++r) {
+          const int64_t o = first + r * lanes;
+          load_filters(weight + o * order.output + (c0 + c) * order.channel, order, s.oc - o,
+                       plan.taps, filters);
+          for (int64_t t = 0; t < plan.taps; ++t) {
+            const int64_t tap = order.rotated ? plan.taps - 1 - t : t;
+            Native<T>::load(filters + tap * lanes)
+                .store(out + (t * channels + c) * width + r * lanes);
           }
         }
       }
@@ -225,7 +232,7 @@ void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const 
 #define RUSHLIGHT_BLOCKED_DIRECT(T)                                                              \
   template int64_t blocked_direct_weights<T>(const Conv2dShape& s);                              \
   template void blocked_direct_prepare<T>(const Run& run, const Conv2dShape& s, bool plain_src,  \
-                                          const T* weight, T* to);                               \
+                                          const T* weight, const FilterOrder& order, T* to);     \
   template int64_t blocked_direct_workspace<T>(const Conv2dShape& s, bool plain_src, int slots); \
   template void blocked_direct<T>(const Run& run, const Conv2dShape& s, bool plain_src,          \
                                   const T* src, const T* prepared, const Epilogue<T>& epilogue,  \

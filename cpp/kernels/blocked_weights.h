@@ -6,6 +6,7 @@
 
 #include "kernels/conv2d.h"
 #include "kernels/integers.h"
+#include "kernels/packers.h"
 #include "simd/vec.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
@@ -31,5 +32,27 @@ struct ChannelGroups {
     return group * kGroupBlocks * lanes * inner;
   }
 };
+
+// How filters lie in memory: elements from output to output channel and from input to input
+// channel, whose taps follow one another, maybe from the last to the first.
+struct FilterOrder {
+  int64_t output, channel;
+  bool rotated;
+
+  // As a convolution has them.
+  static FilterOrder usual(const Conv2dShape& s) {
+    return {s.ic / s.groups * s.kh * s.kw, s.kh * s.kw, false};
+  }
+};
+
+// to[tap][lane]: the filters of a vector's lanes of output channels, of which `count` exist, for
+// one input channel; `weight` stands at the first.
+template <class T>
+RUSHLIGHT_INLINE void load_filters(const T* weight, const FilterOrder& order, int64_t count,
+                                   int64_t taps, T* to) {
+  constexpr int lanes = Native<T>::lanes;
+  const MatrixPacker<T> packer{weight, order.output, 1};
+  packer.template pack<lanes>(to, 0, static_cast<int>(smaller(lanes, count)), 0, taps);
+}
 
 }  // namespace rushlight::RUSHLIGHT_ISA

@@ -200,17 +200,14 @@ struct BlockedWinograd {
 // The points of the filters of one block of output channels for input channel c, one after another
 // `step` apart.
 template <class F, class T>
-void transform_filter(const Conv2dShape& s, const T* weight, int64_t o, int64_t c, T* to,
-                      int64_t step) {
+void transform_filter(const Conv2dShape& s, const T* weight, const FilterOrder& order, int64_t o,
+                      int64_t c, T* to, int64_t step) {
   using V = Native<T>;
   constexpr int points = F::points;
-  T lane[9][V::lanes] = {};
-  for (int64_t i = 0; i < smaller(V::lanes, s.oc - o); ++i) {
-    const T* filter = weight + ((o + i) * s.ic + c) * 9;
-    for (int t = 0; t < 9; ++t) lane[t][i] = filter[t];
-  }
+  T lane[9 * V::lanes];
+  load_filters(weight + o * order.output + c * order.channel, order, s.oc - o, 9, lane);
   V g[9], half[3 * points];
-  for (int t = 0; t < 9; ++t) g[t] = V::load(lane[t]);
+  for (int t = 0; t < 9; ++t) g[t] = V::load(lane + (order.rotated ? 8 - t : t) * V::lanes);
   for (int ky = 0; ky < 3; ++ky) F::template weight<T>(g + 3 * ky, 1, half + points * ky, 1);
   for (int j = 0; j < points; ++j) {
     V column[points];
@@ -234,7 +231,7 @@ int64_t blocked_winograd_weights(const Conv2dShape& s, int outputs) {
 
 template <class T>
 void blocked_winograd_prepare(const Run& run, const Conv2dShape& s, int outputs, const T* weight,
-                              T* to) {
+                              const FilterOrder& order, T* to) {
   with_tile<T>(outputs, [&](auto f) {
     using F = decltype(f);
     const BlockedWinogradPlan<F, T> plan(s);
@@ -244,7 +241,7 @@ void blocked_winograd_prepare(const Run& run, const Conv2dShape& s, int outputs,
       T* out = to + plan.groups.weight_offset(group, plan.points * s.ic);
       for (int64_t c = 0; c < s.ic; ++c) {
         for (int64_t r = 0; r < blocks; ++r) {
-          transform_filter<F>(s, weight, (group * kGroupBlocks + r) * lanes, c,
+          transform_filter<F>(s, weight, order, (group * kGroupBlocks + r) * lanes, c,
                               out + c * width + r * lanes, s.ic * width);
         }
       }
@@ -274,7 +271,7 @@ void blocked_winograd(const Run& run, const Conv2dShape& s, int outputs, const T
 #define RUSHLIGHT_BLOCKED_WINOGRAD(T)                                                             \
   template int64_t blocked_winograd_weights<T>(const Conv2dShape& s, int outputs);                \
   template void blocked_winograd_prepare<T>(const Run& run, const Conv2dShape& s, int outputs,    \
-                                            const T* weight, T* to);                              \
+                                            const T* weight, const FilterOrder& order, T* to);    \
   template int64_t blocked_winograd_workspace<T>(const Conv2dShape& s, int outputs, int slots);   \
   template void blocked_winograd<T>(const Run& run, const Conv2dShape& s, int outputs,            \
                                     const T* src, const T* prepared, const Epilogue<T>& epilogue, \

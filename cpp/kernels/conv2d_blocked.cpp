@@ -136,11 +136,11 @@ void convolve_portion(const Run& run, const Conv2dShape& s, const Regions<T>& re
   kernels.to_plain(run, {s.n, s.oc, s.oh * s.ow}, result, dst);
 }
 
-}  // namespace
-
+// `order` says how the filters lie where they are neither prepared nor as usual.
 template <class T>
-void by_blocks_forward(const Run& run, const Conv2dShape& whole, const T* src, const T* weight,
-                       const T* prepared, const Epilogue<T>& epilogue, T* dst) {
+void convolve_by_blocks(const Run& run, const Conv2dShape& whole, const T* src, const T* weight,
+                        const FilterOrder* order, const T* prepared, const Epilogue<T>& epilogue,
+                        T* dst) {
   const BlockedKernels<T>& kernels = blocked_kernels<T>;
   const Conv2dShape s = portion_of(whole, sizeof(T));
   const Regions<T> regions(whole, s, prepared != nullptr);
@@ -150,7 +150,11 @@ void by_blocks_forward(const Run& run, const Conv2dShape& whole, const T* src, c
   T* weights = carver.take(regions.weights);
   T* images = carver.next;
   if (prepared == nullptr) {
-    kernels.prepare(run, s, regions.plain, weight, weights);
+    if (order == nullptr) {
+      kernels.prepare(run, s, regions.plain, weight, weights);
+    } else {
+      blocked_prepare_filters(run, s, regions.plain, weight, *order, weights);
+    }
     prepared = weights;
   }
   Epilogue<T> first = epilogue;
@@ -175,6 +179,15 @@ void by_blocks_forward(const Run& run, const Conv2dShape& whole, const T* src, c
     last.scale = last.shift = nullptr;
     affine_kernels<T>.forward(run, {whole.n, s.oc, s.oh * s.ow}, dst, last, dst);
   }
+}
+
+}  // namespace
+
+template <class T>
+void by_blocks_forward(const Run& run, const Conv2dShape& s, const T* src, const T* weight,
+                       const T* prepared, const Epilogue<T>& epilogue, T* dst) {
+  const FilterOrder* as_usual = nullptr;
+  convolve_by_blocks(run, s, src, weight, as_usual, prepared, epilogue, dst);
 }
 
 template <class T>
@@ -203,23 +216,6 @@ Conv2dShape mirrored(const Conv2dShape& s) {
   return m;
 }
 
-int64_t turned_weights(const Conv2dShape& s) {
-  return s.oc * s.ic * s.kh * s.kw;
-}
-
-// [oc, ic, taps] becomes [ic, oc, taps], the taps of each filter from the last to the first.
-template <class T>
-void turn_weight(const Run& run, const Conv2dShape& s, const T* weight, T* to) {
-  const int64_t taps = s.kh * s.kw;
-  parallel(run, s.ic, [&](int64_t c, int) {
-    for (int64_t o = 0; o < s.oc; ++o) {
-      const T* from = weight + (o * s.ic + c) * taps;
-      T* out = to + (c * s.oc + o) * taps;
-      for (int64_t t = 0; t < taps; ++t) out[t] = from[taps - 1 - t];
-    }
-  });
-}
-
 }  // namespace
 
 template <class T>
@@ -231,25 +227,22 @@ bool by_blocks_backward_accepts(const Conv2dShape& s) {
 
 template <class T>
 int64_t by_blocks_backward_workspace(const Conv2dShape& s, int slots) {
-  const int64_t turned = round_up(turned_weights(s), Native<T>::lanes) + red_zone<T>;
-  return turned * int64_t{sizeof(T)} + by_blocks_workspace<T>(mirrored(s), false, slots);
+  return by_blocks_workspace<T>(mirrored(s), false, slots);
 }
 
 template <class T>
 void by_blocks_backward(const Run& run, const Conv2dShape& s, const T* weight, const T* diff_dst,
                         T* diff_src) {
-  Carver<T> carver{static_cast<T*>(run.workspace)};
-  T* turned = carver.take(round_up(turned_weights(s), Native<T>::lanes));
-  turn_weight(run, s, weight, turned);
+  const int64_t taps = s.kh * s.kw;
+  const FilterOrder turned{taps, s.ic * taps, true};
   const T* not_prepared = nullptr;
-  by_blocks_forward(Run{run.slots, carver.next}, mirrored(s), diff_dst, turned, not_prepared,
-                    Epilogue<T>{}, diff_src);
+  convolve_by_blocks(run, mirrored(s), diff_dst, weight, &turned, not_prepared, Epilogue<T>{},
+                     diff_src);
 }
 
 template <class T>
 double by_blocks_backward_cost(const Conv2dShape& s) {
-  constexpr double per_weight = 2;
-  return by_blocks_cost<T>(mirrored(s)) + per_weight * static_cast<double>(turned_weights(s));
+  return by_blocks_cost<T>(mirrored(s));
 }
 
 RUSHLIGHT_BY_BLOCKS(, float)
