@@ -64,14 +64,14 @@ class Worker:
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.library = library
+        self.name = library
         self.rows: list[str] = self._read()
 
     def _read(self) -> Any:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the worker of {self.library} ended: see the error above")
+            raise RuntimeError(f"the worker of {self.name} ended: see the error above")
         return json.loads(line)
 
     def ask(self, order: str, row: str, value: float = 0.0) -> Any:
@@ -118,12 +118,12 @@ def take_turns(
                 if reason is None:
                     ready.append(worker)
                 else:
-                    row.absent[worker.library] = reason
+                    row.absent[worker.name] = reason
             for turn in range(rounds + 1):
                 for worker in ready:
                     seconds = worker.ask("time", name, budget if turn else budget / 4)
                     if turn:
-                        row.seconds.setdefault(worker.library, []).append(seconds)
+                        row.seconds.setdefault(worker.name, []).append(seconds)
                     time.sleep(PAUSE)
             for worker in ready:
                 worker.ask("drop", name)

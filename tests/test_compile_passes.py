@@ -344,3 +344,12 @@ def test_profile_of_eager_code() -> None:
     count = len(prof.events)
     net(rl.ones(2, 3))
     assert len(prof.events) == count
+
+
+def test_profile_of_a_compiled_net() -> None:
+    compiled, x = rl.compile(nn.Sequential(nn.Linear(3, 4), nn.ReLU()).eval()), rl.ones(2, 3)
+    with rl.no_grad(), rl.profile() as prof:
+        for _ in range(2):
+            compiled(x).sum()
+    assert [event.name for event in prof.events] == ["Compiled", "Sum"] * 2
+    assert prof.events[0].details == {"shapes": "[2, 3]"}

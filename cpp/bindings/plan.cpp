@@ -47,8 +47,8 @@ void add_conv2d(PlanObject& self, py::handle dst, py::handle src, py::handle src
                                      ConvSettings(op, stride, padding, dilation, groups));
   const DType dtype = weight.dtype();
   const int64_t bytes = bytes_of(op, {s.n, s.oc, s.oh, s.ow}, dtype);
-  const Place from = self.place(op, "src", src, bytes_of(op, {s.n, s.ic, s.ih, s.iw}, dtype));
-  const Place to = self.place(op, "dst", dst, bytes);
+  const Place from = self.source(op, "src", src, bytes_of(op, {s.n, s.ic, s.ih, s.iw}, dtype));
+  const Place to = self.target(op, "dst", dst, bytes);
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     check_conv_algorithm<T>(op, s);
@@ -69,8 +69,8 @@ void add_linear(PlanObject& self, py::handle dst, py::handle src, py::handle row
   const LinearShape s{integer(op, "rows", rows_object), weight.dim(1), weight.dim(0)};
   const DType dtype = weight.dtype();
   const int64_t bytes = bytes_of(op, {s.rows, s.oc}, dtype);
-  const Place from = self.place(op, "src", src, bytes_of(op, {s.rows, s.ic}, dtype));
-  const Place to = self.place(op, "dst", dst, bytes);
+  const Place from = self.source(op, "src", src, bytes_of(op, {s.rows, s.ic}, dtype));
+  const Place to = self.target(op, "dst", dst, bytes);
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     add_product<T>(self, op, *runtime::kernels<T>().linear, s, work_of({s.rows, s.ic, s.oc}),
@@ -85,7 +85,7 @@ void add_affine(PlanObject& self, py::handle dst, py::handle src, py::handle sha
   const Dims dims = dims_of(op, "shape", shape, 3);
   const DType dtype = floating(op, dtype_object);
   const int64_t bytes = bytes_of(op, {dims[0], dims[1], dims[2]}, dtype);
-  const Place from = self.place(op, "src", src, bytes), to = self.place(op, "dst", dst, bytes);
+  const Place from = self.source(op, "src", src, bytes), to = self.target(op, "dst", dst, bytes);
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     self.plan.add(std::make_unique<runtime::AffineStep<T>>(
@@ -102,7 +102,7 @@ void add_pointwise(PlanObject& self, const std::string& name, py::handle dst, py
   const int64_t count = integer(op, "count", count_object);
   const DType dtype = floating(op, dtype_object);
   const int64_t bytes = bytes_of(op, {count}, dtype);
-  const Place from = self.place(op, "src", src, bytes), to = self.place(op, "dst", dst, bytes);
+  const Place from = self.source(op, "src", src, bytes), to = self.target(op, "dst", dst, bytes);
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     self.plan.add(std::make_unique<runtime::PointwiseStep<T>>(
@@ -152,9 +152,9 @@ void add_binary(PlanObject& self, const std::string& name, py::handle dst, py::h
   std::copy(sizes.begin(), sizes.end(), shape.size);
   std::copy(a_steps.begin(), a_steps.end(), shape.a_step);
   std::copy(b_steps.begin(), b_steps.end(), shape.b_step);
-  const Place x = self.place(op, "a", a, checked_mul(op, reach(op, sizes, a_steps), item));
-  const Place y = self.place(op, "b", b, checked_mul(op, reach(op, sizes, b_steps), item));
-  const Place to = self.place(op, "dst", dst, checked_mul(op, count, item));
+  const Place x = self.source(op, "a", a, checked_mul(op, reach(op, sizes, a_steps), item));
+  const Place y = self.source(op, "b", b, checked_mul(op, reach(op, sizes, b_steps), item));
+  const Place to = self.target(op, "dst", dst, checked_mul(op, count, item));
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     self.plan.add(std::make_unique<runtime::BinaryStep<T>>(2 * count, binary_kernel<T>(name), shape,
@@ -171,8 +171,8 @@ void add_pool(PlanObject& self, const std::string& kind, py::handle dst, py::han
   const DType dtype = floating(op, dtype_object);
   const PoolShape s = pool_shape(op, from, out, windows, kind == "adaptive_avg", count_include_pad,
                                  integer(op, "divisor", divisor));
-  const Place x = self.place(op, "src", src, bytes_of(op, {s.planes, s.ih, s.iw}, dtype));
-  const Place to = self.place(op, "dst", dst, bytes_of(op, {s.planes, s.oh, s.ow}, dtype));
+  const Place x = self.source(op, "src", src, bytes_of(op, {s.planes, s.ih, s.iw}, dtype));
+  const Place to = self.target(op, "dst", dst, bytes_of(op, {s.planes, s.oh, s.ow}, dtype));
   const int64_t work =
       work_of({s.planes, s.oh, s.ow, std::max<int64_t>(s.kh, 1), std::max<int64_t>(s.kw, 1)}) +
       work_of({s.planes, s.ih, s.iw});
@@ -198,7 +198,7 @@ void add_log_softmax(PlanObject& self, py::handle dst, py::handle src, py::handl
   const Dims dims = dims_of(op, "shape", shape, 3);
   const DType dtype = floating(op, dtype_object);
   const int64_t bytes = bytes_of(op, {dims[0], dims[1], dims[2]}, dtype);
-  const Place from = self.place(op, "src", src, bytes), to = self.place(op, "dst", dst, bytes);
+  const Place from = self.source(op, "src", src, bytes), to = self.target(op, "dst", dst, bytes);
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     self.plan.add(std::make_unique<runtime::LogSoftmaxStep<T>>(
@@ -214,9 +214,9 @@ void add_matmul(PlanObject& self, py::handle dst, py::handle a, py::handle b, py
   const Dims s = dims_of(op, "sizes", sizes, 4);
   const DType dtype = floating(op, dtype_object);
   const int64_t batch = s[0], m = s[1], n = s[2], k = s[3];
-  const Place x = self.place(op, "a", a, bytes_of(op, {batch, m, k}, dtype));
-  const Place y = self.place(op, "b", b, bytes_of(op, {batch, k, n}, dtype));
-  const Place to = self.place(op, "dst", dst, bytes_of(op, {batch, m, n}, dtype));
+  const Place x = self.source(op, "a", a, bytes_of(op, {batch, m, k}, dtype));
+  const Place y = self.source(op, "b", b, bytes_of(op, {batch, k, n}, dtype));
+  const Place to = self.target(op, "dst", dst, bytes_of(op, {batch, m, n}, dtype));
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     self.plan.add(std::make_unique<runtime::MatmulStep<T>>(
@@ -241,8 +241,9 @@ void add_copy(PlanObject& self, py::handle dst, py::handle src, py::handle sizes
   std::copy(src_steps.begin(), src_steps.end(), shape.src_step);
   std::copy(dst_steps.begin(), dst_steps.end(), shape.dst_step);
   const int64_t count = element_count(op, sizes.data(), static_cast<int>(n));
-  const Place from = self.place(op, "src", src, checked_mul(op, reach(op, sizes, src_steps), item));
-  const Place to = self.place(op, "dst", dst, checked_mul(op, reach(op, sizes, dst_steps), item));
+  const Place from =
+      self.source(op, "src", src, checked_mul(op, reach(op, sizes, src_steps), item));
+  const Place to = self.target(op, "dst", dst, checked_mul(op, reach(op, sizes, dst_steps), item));
   with_type(dtype, [&](auto t) {
     self.plan.add(std::make_unique<runtime::CopyStep<decltype(t)>>(2 * count, shape, from, to));
   });
@@ -253,7 +254,7 @@ void add_fill(PlanObject& self, py::handle dst, py::handle count_object, double 
   const char* op = "plan.fill";
   const int64_t count = integer(op, "count", count_object);
   const DType dtype = floating(op, dtype_object);
-  const Place to = self.place(op, "dst", dst, bytes_of(op, {count}, dtype));
+  const Place to = self.target(op, "dst", dst, bytes_of(op, {count}, dtype));
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     self.plan.add(std::make_unique<runtime::FillStep<T>>(count, count, static_cast<T>(value), to));

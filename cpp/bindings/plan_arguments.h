@@ -52,7 +52,7 @@ runtime::EpiloguePlaces<T> epilogue(PlanObject& self, const char* op, py::handle
   runtime::EpiloguePlaces<T> places;
   places.scale = self.constant(op, "scale", parts[0], dtype, channels);
   places.shift = self.constant(op, "shift", parts[1], dtype, channels);
-  places.residual = self.place(op, "residual", parts[2], bytes);
+  places.residual = self.optional_source(op, "residual", parts[2], bytes);
   const py::object clamp = parts[3];
   if (clamp.is_none()) return places;
   if (blocked && py::isinstance<py::tuple>(clamp) && py::len(clamp) == 3) {

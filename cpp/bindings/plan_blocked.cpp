@@ -21,7 +21,7 @@ const BlockedKernels<T>& blocked() {
 template <class T>
 int64_t padded(int64_t channels) {
   const int64_t lanes = blocked<T>().lanes;
-  return (channels + lanes - 1) / lanes * lanes;
+  return checked_add("plan", channels, lanes - 1) / lanes * lanes;
 }
 
 int64_t channel_block(py::handle dtype) {
@@ -81,8 +81,8 @@ void add_conv2d(PlanObject& self, py::handle dst, py::handle src, py::handle src
     }
     const int64_t ic = plain ? s.ic : padded<T>(s.ic), oc = padded<T>(s.oc);
     const int64_t bytes = bytes_of(op, {s.n, oc, s.oh, s.ow}, dtype);
-    const Place from = self.place(op, "src", src, bytes_of(op, {s.n, ic, s.ih, s.iw}, dtype));
-    const Place to = self.place(op, "dst", dst, bytes);
+    const Place from = self.source(op, "src", src, bytes_of(op, {s.n, ic, s.ih, s.iw}, dtype));
+    const Place to = self.target(op, "dst", dst, bytes);
     const auto places = epilogue<T>(self, op, epilogue_object, dtype, oc, bytes, true);
     const runtime::WeightKey key{
         &kernels, kernels.prepared(s, plain), {s.oc, s.ic, s.kh, s.kw, s.groups}};
@@ -112,8 +112,9 @@ void add_pool(PlanObject& self, const std::string& kind, py::handle dst, py::han
     const PoolShape s = pool_shape(op, planes, out, windows, false, count_include_pad,
                                    integer(op, "divisor", divisor));
     const int64_t lanes = kernels.lanes;
-    const Place x = self.place(op, "src", src, bytes_of(op, {s.planes, s.ih, s.iw, lanes}, dtype));
-    const Place to = self.place(op, "dst", dst, bytes_of(op, {s.planes, s.oh, s.ow, lanes}, dtype));
+    const Place x = self.source(op, "src", src, bytes_of(op, {s.planes, s.ih, s.iw, lanes}, dtype));
+    const Place to =
+        self.target(op, "dst", dst, bytes_of(op, {s.planes, s.oh, s.ow, lanes}, dtype));
     const int64_t work =
         work_of({s.planes, s.oh, s.ow, s.kh, s.kw}) + work_of({s.planes, s.ih, s.iw});
     if (kind != "max" && kind != "avg")
@@ -143,7 +144,7 @@ void add_reorder(PlanObject& self, const std::string& kind, py::handle dst, py::
     } else if (kind != "mean") {
       raise_value(std::string(op) + ": unknown kind '" + kind + "'");
     }
-    const Place from = self.place(op, "src", src, read), to = self.place(op, "dst", dst, written);
+    const Place from = self.source(op, "src", src, read), to = self.target(op, "dst", dst, written);
     self.plan.add(std::make_unique<runtime::ReorderStep<T>>(
         2 * (read + written) / item_size(dtype), kernel, ReorderShape{d[0], d[1], d[2]}, from, to));
   });
@@ -157,7 +158,7 @@ void add_affine(PlanObject& self, py::handle dst, py::handle src, py::handle sha
   with_type(dtype, [&](auto t) {
     using T = decltype(t);
     const int64_t channels = padded<T>(d[1]), bytes = bytes_of(op, {d[0], channels, d[2]}, dtype);
-    const Place from = self.place(op, "src", src, bytes), to = self.place(op, "dst", dst, bytes);
+    const Place from = self.source(op, "src", src, bytes), to = self.target(op, "dst", dst, bytes);
     self.plan.add(std::make_unique<runtime::BlockedAffineStep<T>>(
         2 * bytes / item_size(dtype), &blocked<T>(), ReorderShape{d[0], d[1], d[2]}, from,
         epilogue<T>(self, op, epilogue_object, dtype, channels, bytes, true), to));

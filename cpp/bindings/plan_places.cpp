@@ -3,6 +3,8 @@
 namespace rushlight::bindings {
 namespace {
 
+using Kind = runtime::Place::Kind;
+
 constexpr const char* op = "plan";
 
 PlanValue plan_value(py::handle object) {
@@ -38,28 +40,43 @@ PlanObject::PlanObject(py::handle arena_bytes, py::handle input_values, py::hand
       inputs(plan_values(input_values)),
       outputs(plan_values(output_values)) {}
 
-runtime::Place PlanObject::place(const char* step, const char* name, py::handle object,
-                                 int64_t bytes) {
-  using Kind = runtime::Place::Kind;
-  if (object.is_none()) return {};
-  if (!py::isinstance<py::tuple>(object)) {
-    const Array array(step, name, object);
-    if (array.size() * item_size(array.dtype()) < bytes || array.is_copy()) {
-      raise_value(std::string(step) + ": " + name + " must be contiguous and hold " +
-                  std::to_string(bytes) + " bytes, but has shape " + array.shape_text());
-    }
-    kept_.push_back(py::reinterpret_borrow<py::object>(object));
-    return {Kind::constant, 0, 0, array.data<void>()};
+runtime::Place PlanObject::source(const char* step, const char* name, py::handle object,
+                                  int64_t bytes) {
+  if (py::isinstance<py::tuple>(object)) return inside(step, name, object, bytes);
+  const Array array(step, name, object);
+  if (array.size() * item_size(array.dtype()) < bytes || array.is_copy()) {
+    raise_value(std::string(step) + ": " + name + " must be contiguous and hold " +
+                std::to_string(bytes) + " bytes, but has shape " + array.shape_text());
   }
+  kept_.push_back(py::reinterpret_borrow<py::object>(object));
+  return {Kind::constant, 0, 0, array.data<void>()};
+}
+
+runtime::Place PlanObject::optional_source(const char* step, const char* name, py::handle object,
+                                           int64_t bytes) {
+  return object.is_none() ? runtime::Place{} : source(step, name, object, bytes);
+}
+
+runtime::Place PlanObject::target(const char* step, const char* name, py::handle object,
+                                  int64_t bytes) {
+  if (py::isinstance<py::tuple>(object)) {
+    const runtime::Place place = inside(step, name, object, bytes);
+    if (place.kind != Kind::input) return place;
+  }
+  raise_type(std::string(step) + ": " + name + " must be a place in the arena or in a result");
+}
+
+runtime::Place PlanObject::inside(const char* step, const char* name, py::handle object,
+                                  int64_t bytes) const {
   const Dims parts = integers(step, name, object);
   if (parts.size() != 3)
     raise_type(std::string(step) + ": " + name + " must be (kind, index, offset)");
-  const auto kind = static_cast<Kind>(parts[0]);
-  int64_t room = -1;
   const auto size_of = [&](const std::vector<PlanValue>& values) {
     const bool known = parts[1] >= 0 && parts[1] < static_cast<int64_t>(values.size());
     return known ? values[static_cast<size_t>(parts[1])].bytes : -1;
   };
+  const auto kind = static_cast<Kind>(parts[0]);
+  int64_t room = -1;
   if (kind == Kind::arena) room = plan.arena_bytes();
   if (kind == Kind::input) room = size_of(inputs);
   if (kind == Kind::output) room = size_of(outputs);
@@ -80,7 +97,7 @@ runtime::Place PlanObject::constant(const char* step, const char* name, py::hand
                 std::to_string(count) + " elements, but has shape " + array.shape_text());
   }
   kept_.push_back(py::reinterpret_borrow<py::object>(object));
-  return {runtime::Place::Kind::constant, 0, 0, array.data<void>()};
+  return {Kind::constant, 0, 0, array.data<void>()};
 }
 
 }  // namespace rushlight::bindings

@@ -61,8 +61,14 @@ struct PlanValue {
 struct PlanObject {
   PlanObject(py::handle arena_bytes, py::handle inputs, py::handle outputs);
 
-  // A tuple (kind, index, offset) of which `bytes` bytes are used, an array that is kept, or None.
-  runtime::Place place(const char* op, const char* name, py::handle object, int64_t bytes);
+  // What a step reads: a tuple (kind, index, offset) of which `bytes` bytes are used, or an array,
+  // which is kept.
+  runtime::Place source(const char* op, const char* name, py::handle object, int64_t bytes);
+  // A source, or None.
+  runtime::Place optional_source(const char* op, const char* name, py::handle object,
+                                 int64_t bytes);
+  // What a step writes: a tuple as above, in the arena or in a result.
+  runtime::Place target(const char* op, const char* name, py::handle object, int64_t bytes);
   // An array of the dtype and of so many elements; or None.
   runtime::Place constant(const char* op, const char* name, py::handle object, DType dtype,
                           int64_t count);
@@ -71,6 +77,8 @@ struct PlanObject {
   std::vector<PlanValue> inputs, outputs;
 
  private:
+  runtime::Place inside(const char* op, const char* name, py::handle object, int64_t bytes) const;
+
   std::vector<py::object> kept_;
 };
 

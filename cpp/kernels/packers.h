@@ -89,7 +89,7 @@ struct MatrixPacker {
   template <int WIDTH>
   void pack_columns(T* panel, const T* from, int count, int64_t kc) const {
     int w = 0;
-    for (; w + 4 <= count; w += 4) {
+    for (; WIDTH >= 4 && w + 4 <= count; w += 4) {
       const T* rows = from + w * outer_stride;
       int64_t k = 0;
       for (; k + 4 <= kc; k += 4) {

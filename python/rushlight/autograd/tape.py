@@ -8,8 +8,8 @@ counts once, whatever it calls inside.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,7 @@ from rushlight.autograd.grad_mode import state
 if TYPE_CHECKING:
     from rushlight.autograd.base import TensorBase
 
-__all__ = ["Tape", "followed", "inspect"]
+__all__ = ["Tape", "followed", "inspect", "unfollowed"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,11 +50,8 @@ class Tape(AbstractContextManager["Tape"]):
             Takes `args`: a method of the operation, or the operation itself.
         operation : type of Primitive or callable
         """
-        state.set_tape(None)
-        try:
+        with unfollowed():
             return self.note(run, operation, args)
-        finally:
-            state.set_tape(self)
 
     def note(self, run: Callable[..., Any], operation: Any, args: tuple[Any, ...]) -> Any:
         """Run an operation, keep what is of interest, and return its result."""
@@ -62,6 +59,17 @@ class Tape(AbstractContextManager["Tape"]):
 
     def inspect(self, tensor: TensorBase, operation: str) -> None:
         """Learn that Python is about to see the values of `tensor`."""
+
+
+@contextmanager
+def unfollowed() -> Iterator[None]:
+    """Let no tape see what this thread runs, as a ``with`` block or a decorator."""
+    before = state.tape
+    state.set_tape(None)
+    try:
+        yield
+    finally:
+        state.set_tape(before)
 
 
 def followed(function: F) -> F:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,22 +13,21 @@ from rushlight import _core
 from rushlight.autograd.base import TensorBase, wrap
 from rushlight.autograd.grad_mode import state as mode
 from rushlight.autograd.inplace import check_in_place, check_place, check_writable
+from rushlight.autograd.tape import unfollowed
 from rushlight.compiler.errors import CompileError
 from rushlight.compiler.explain import Explanation, explain
-from rushlight.compiler.graph import Constant, Graph, filled
+from rushlight.compiler.graph import Constant, Graph
 from rushlight.compiler.passes import optimise
 from rushlight.compiler.profiler import Event, Profile
 from rushlight.compiler.program import Program
-from rushlight.compiler.structure import leaves_of, signature
+from rushlight.compiler.recorder import Recorder
+from rushlight.compiler.structure import filled, leaves_of, signature
 from rushlight.compiler.trace import Trace, trace
 from rushlight.compiler.watch import Structure, Watch
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.nn.module import Module
 from rushlight.nn.parameter import Parameter, is_lazy
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Compiled", "compile"]
 
@@ -67,7 +66,7 @@ class Compiled:
         self._release_source = release_source
         self._lock = threading.RLock()
         self._entries: OrderedDict[Any, _Entry] = OrderedDict()
-        self._weights = _core.PlanWeights()
+        self._forget_weights()
         self._structure: Structure | None = None
         self._last: _Entry | None = None
         self._released = False
@@ -86,7 +85,10 @@ class Compiled:
             Where the results go, in the structure in which they are returned; without it every
             call returns new memory.
         """
-        entry = None if mode.enabled or mode.tape is not None else self._entry(args, kwargs)
+        tape = mode.tape
+        # What records a forward sees the module's own operations.
+        eager = mode.enabled or isinstance(tape, Recorder)
+        entry = None if eager else self._entry(args, kwargs)
         if entry is None:
             if self._released:
                 raise RuntimeError(
@@ -95,7 +97,12 @@ class Compiled:
                 )
             result = self.module(*args, **kwargs)
             return result if out is None else _copied_to(out, result)
-        return self._run(entry, args, kwargs, out)
+        if tape is None:
+            return self._run(entry, args, kwargs, out)
+        plan = entry
+        return tape.call(
+            lambda *_: self._run(plan, args, kwargs, out), Compiled, (*leaves_of((args, kwargs)),)
+        )
 
     # -- plans --------------------------------------------------------------------------------
 
@@ -127,9 +134,15 @@ class Compiled:
         with self._lock:
             self._structure = structure = Structure(self.module)
             self._entries.clear()
-            self._weights = _core.PlanWeights()
+            self._forget_weights()
         return structure
 
+    def _forget_weights(self) -> None:
+        """Let prepared weights go, which are known by name: a parameter holds other values."""
+        self._weights = _core.PlanWeights()
+        self._weights_watch = Watch()
+
+    @unfollowed()
     def _made(self, key: Any, args: Any, kwargs: Any) -> _Entry | None:
         entry = self._entries.get(key)
         if entry is not None and not entry.watch.is_stale():
@@ -141,9 +154,8 @@ class Compiled:
             )
         if any(map(is_lazy, (*self.module.parameters(), *self.module.buffers()))):
             return None  # the first call of the module itself gives them their shapes
-        if any(each.watch.is_stale() for each in self._entries.values()):
-            # Prepared weights are known by name: those of changed parameters are of no use.
-            self._weights = _core.PlanWeights()
+        if self._weights_watch.is_stale():
+            self._forget_weights()
         if entry is None or not _still_fits(entry.trace):
             found = trace(self.module, args, kwargs, self._ignore_hooks, self._release_source)
         else:
@@ -163,9 +175,10 @@ class Compiled:
         """Read the constants of a record as they are now, and make a plan."""
         watch = Watch()
         for constant in found.constants:
-            if constant.tensor is not None:
-                constant.array = constant.tensor._array
-        watch.add(found.constants)
+            constant.read_again()
+        if not self._release_source:  # a watch keeps what it saw
+            watch.add(found.constants)
+            self._weights_watch.add(found.constants)
         graph = found.graph.copy()
         optimise(graph)
         used = _Releaser(graph) if self._release_source else None
@@ -191,6 +204,8 @@ class Compiled:
         else:
             leaves = leaves_of((args, kwargs))
         arrays = [each._array for each in leaves]
+        for number in entry.trace.written:
+            check_writable(leaves[number], "compile: an input that the forward changes")
         places = None if out is None else _places(out, entry, arrays)
         results = entry.program.run(arrays, places)
         if entry.trace.written:
@@ -382,7 +397,8 @@ def compile(
     The first call for a combination of shapes and types records the forward, joins what can be
     done at once (batch norms become part of weights, activations and sums part of convolutions),
     plans the memory, and runs; later calls only run: Python code of the forward, such as a print,
-    runs in the first one. A parameter or buffer that changed is read again at the next call.
+    runs in the first one, and what it takes from outside of tensors (a global number, a NumPy
+    array) is read then. A parameter or buffer that changed is read again at the next call.
 
     Parameters
     ----------

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from rushlight import _core
-from rushlight.compiler.graph import Constant, Node, Value
-from rushlight.compiler.homes import Homes
+from rushlight.compiler.graph import Constant, Node, Value, digest
+from rushlight.compiler.homes import Homes, resolve
 from rushlight.compiler.views import Region, collapsed, dense_steps, spread_steps
 from rushlight.dtypes import Array
 
@@ -95,7 +95,7 @@ class _Emitter:
 
     def copy(self, src: Value, dst: Value, to: Region) -> None:
         """Copy a value, or what it is a view of, into a part of another."""
-        base, region = self.homes.resolve(src)
+        base, region = resolve(src)
         sizes, (read, written) = collapsed(src.shape, region.steps, to.steps)
         self.plan.copy(
             self.homes.place_at(dst, to.offset),
@@ -124,7 +124,7 @@ def _folded(node: Node, lead: int) -> tuple[Array, str]:
     if scale is None:
         return np.ascontiguousarray(weight.array), weight.name
     factors = scale.reshape(-1, *(1,) * (lead - 1))
-    return (weight.array * factors).astype(weight.array.dtype), f"{weight.name}*{node.module}"
+    return (weight.array * factors).astype(weight.array.dtype), f"{weight.name} * {digest(scale)}"
 
 
 def _conv2d(to: _Emitter, node: Node) -> None:
@@ -194,7 +194,7 @@ def _binary(to: _Emitter, node: Node) -> None:
     if out.block:
         _blocked_binary(to, node)
         return
-    bases = [to.homes.resolve(each) for each in node.inputs]
+    bases = [resolve(each) for each in node.inputs]
     steps = [spread_steps(each, out.shape) for each in node.inputs]
     # The result is dense: its steps must merge wherever those of the operands do.
     sizes, (x, y, _) = collapsed(out.shape, *steps, dense_steps(out.shape))

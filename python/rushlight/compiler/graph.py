@@ -6,8 +6,9 @@ whatever the tensor was that it stands for.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from rushlight.autograd.base import TensorBase
     from rushlight.dtypes import Array
 
-__all__ = ["Constant", "Graph", "Node", "Slot", "Value", "filled"]
+__all__ = ["Constant", "Graph", "Node", "Slot", "Value", "digest"]
+
+
+def digest(array: Array) -> str:
+    """Return a short text that differs where shapes, types or contents of arrays do."""
+    found = hashlib.blake2b(f"{array.shape}{array.dtype.str}".encode(), digest_size=12)
+    found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 @dataclass(eq=False)
@@ -31,11 +39,27 @@ class Constant:
     array : ndarray
     tensor : Tensor or None
         The tensor whose memory `array` is, for a parameter, a buffer and the like.
+    is_named : bool
+        Whether the module's state has it by this name; others are named after what they hold.
     """
 
     name: str
     array: Array
     tensor: TensorBase | None = None
+    is_named: bool = True
+
+    @staticmethod
+    def stranger(label: str, array: Array, tensor: TensorBase | None = None) -> Constant:
+        """Return a constant that the module's state does not hold."""
+        return Constant(f"{label} {digest(array)}", array, tensor, False)
+
+    def read_again(self) -> None:
+        """Take over what the tensor holds now."""
+        if self.tensor is not None:
+            self.array = self.tensor._array
+            if not self.is_named:
+                label = self.name.rpartition(" ")[0]
+                self.name = f"{label} {digest(self.array)}"
 
 
 @dataclass(eq=False)
@@ -126,20 +150,6 @@ class Node:
         return value
 
 
-def filled(template: Any, fill: Callable[[int], Any]) -> Any:
-    """Return recorded arguments with what `fill` gives for the number of each slot."""
-    if isinstance(template, Slot):
-        return fill(template.number)
-    if isinstance(template, tuple):
-        parts = [filled(each, fill) for each in template]
-        return type(template)(*parts) if hasattr(template, "_fields") else tuple(parts)
-    if isinstance(template, list):
-        return [filled(each, fill) for each in template]
-    if isinstance(template, dict):
-        return {name: filled(each, fill) for name, each in template.items()}
-    return template
-
-
 class Graph:
     """A net as recorded, or as a pass left it.
 
@@ -157,21 +167,8 @@ class Graph:
         self.nodes = list(nodes)
         self.outputs = list(outputs)
 
-    def users(self) -> dict[Value, list[Node]]:
-        """Return who reads each value; one that reads it twice is there twice."""
-        found: dict[Value, list[Node]] = {}
-        for node in self.nodes:
-            for value in node.inputs:
-                found.setdefault(value, []).append(node)
-        return found
-
-    def uses(self, value: Value) -> int:
-        """Return how often a value is read, by nodes and as a result."""
-        by_nodes = sum(each is value for node in self.nodes for each in node.inputs)
-        return by_nodes + sum(each is value for each in self.outputs)
-
     def counts(self) -> dict[Value, int]:
-        """Return :meth:`uses` of every value that has any."""
+        """Return how often each value is read, by nodes and as a result."""
         found: dict[Value, int] = {}
         for value in self._reads():
             found[value] = found.get(value, 0) + 1

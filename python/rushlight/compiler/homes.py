@@ -54,11 +54,6 @@ class Homes:
 
     # -- what emission asks -------------------------------------------------------------------
 
-    @staticmethod
-    def resolve(value: Value) -> tuple[Value, Region]:
-        """As the function of this name."""
-        return resolve(value)
-
     def place(self, value: Value) -> Any:
         """Return the place of a dense value or dense view."""
         base, region = resolve(value)

@@ -9,10 +9,10 @@ import numpy as np
 
 from rushlight.autograd.base import wrap
 from rushlight.autograd.grad_mode import no_grad
-from rushlight.compiler.graph import Constant, Graph, Node, Value, filled
+from rushlight.compiler.graph import Constant, Graph, Node, Value, digest
 from rushlight.compiler.layouts import choose_layouts
 from rushlight.compiler.lowering import lower
-from rushlight.compiler.structure import leaves_of
+from rushlight.compiler.structure import filled, leaves_of
 from rushlight.compiler.views import collapsed, spread_steps
 from rushlight.dtypes import Array
 from rushlight.ops.copying import Clone
@@ -56,11 +56,9 @@ def fold_constants(graph: Graph) -> None:
             continue
         arrays = [each.constant.array for each in node.inputs if each.constant is not None]
         names = ", ".join(each.constant.name for each in node.inputs if each.constant is not None)
-        for number, (value, array) in enumerate(
-            zip(node.outputs, run_call(node, arrays), strict=True)
-        ):
-            name = f"{node.fused[0]}{number or ''}({names}; {_key(node)})"
-            changes[value] = Value.constant_of(name, array)
+        for value, array in zip(node.outputs, run_call(node, arrays), strict=True):
+            constant = Constant.stranger(f"{node.fused[0]}({names})", array)
+            changes[value] = Value.of(array, constant)
     graph.nodes = kept
     graph.replace(changes)
 
@@ -130,11 +128,13 @@ def _key(node: Node) -> str:
 
 def _text(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return (value.shape, value.dtype.str, value.tobytes())
+        return digest(value)
     if isinstance(value, Constant):
         return value.name
     if isinstance(value, (tuple, list)):
         return [_text(each) for each in value]
+    if isinstance(value, dict):
+        return [(name, _text(each)) for name, each in value.items()]
     return value
 
 

@@ -19,7 +19,7 @@ from rushlight.autograd.primitive import Primitive
 from rushlight.autograd.tape import Tape
 from rushlight.compiler.errors import CompileError
 from rushlight.compiler.graph import Constant, Graph, Node, Slot, Value
-from rushlight.compiler.structure import leaves_of
+from rushlight.compiler.structure import leaves_of, tree_map
 from rushlight.compiler.views import region_of
 from rushlight.dtypes import Array
 
@@ -170,19 +170,16 @@ class Recorder(Tape):
     # -- arguments ----------------------------------------------------------------------------
 
     def _template(self, tree: Any, inputs: list[Value]) -> Any:
-        if isinstance(tree, TensorBase):
-            inputs.append(self._value(tree))
+        """Return arguments with a slot in the place of each tensor, whose value `inputs` gets."""
+
+        def noted(leaf: Any) -> Any:
+            if isinstance(leaf, np.ndarray):
+                self.strangers.append(leaf)
+                return leaf
+            inputs.append(self._value(leaf))
             return Slot(len(inputs) - 1)
-        if isinstance(tree, tuple):
-            parts = [self._template(each, inputs) for each in tree]
-            return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-        if isinstance(tree, list):
-            return [self._template(each, inputs) for each in tree]
-        if isinstance(tree, dict):
-            return {name: self._template(each, inputs) for name, each in tree.items()}
-        if isinstance(tree, np.ndarray):
-            self.strangers.append(tree)
-        return tree
+
+        return tree_map(noted, tree, (TensorBase, np.ndarray))
 
     def _value(self, tensor: TensorBase) -> Value:
         """Return what the array of a tensor stands for now."""
@@ -200,10 +197,10 @@ class Recorder(Tape):
         array = tensor._array
         name = self._state.get(id(tensor))
         if name is None:
-            name = f"constant{len(self.strangers)}"
-        constant = Constant(name, array, tensor)
-        if id(tensor) not in self._state:
+            constant = Constant.stranger("constant", array, tensor)
             self.strangers.append(constant)
+        else:
+            constant = Constant(name, array, tensor)
         value = Value.of(array, constant)
         self._kept.append(tensor)
         self.constants.append(value)

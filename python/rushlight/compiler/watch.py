@@ -89,8 +89,8 @@ class Structure:
                 kept += holder.values()
             for key, value in vars(module).items():
                 if key not in ("_parameters", "_buffers", "_modules"):
-                    found.append((key, _plain(value)))
-                    kept.append(value)
+                    found.append(key)
+                    found += _plain(value, kept)
             kept.append(module)
         return found
 
@@ -98,12 +98,22 @@ class Structure:
 _PLAIN = (int, float, str, bool, type(None))
 
 
-def _plain(value: Any) -> Any:
-    """Return settings as they are, containers of them too; other objects as their ids."""
-    if isinstance(value, _PLAIN):
-        return (type(value), value)
-    if isinstance(value, (tuple, list)):
-        return [_plain(each) for each in value]
-    if isinstance(value, dict):
-        return [(_plain(name), _plain(each)) for name, each in value.items()]
-    return id(value)
+def _plain(value: Any, kept: list[Any]) -> list[Any]:
+    """Return settings as they are, in containers too; other objects as their ids, and `kept`."""
+    found: list[Any] = []
+    seen: set[int] = set()  # a container may hold itself
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, _PLAIN):
+            found.append((type(each), each))
+            continue
+        kept.append(each)
+        if id(each) in seen or not isinstance(each, (tuple, list, dict)):
+            found.append(id(each))
+            continue
+        seen.add(id(each))
+        parts = [part for item in each.items() for part in item] if isinstance(each, dict) else each
+        found.append((type(each), len(parts)))
+        left += parts
+    return found
