@@ -269,6 +269,7 @@ void take_interpreter_back(PyThreadState* state) noexcept {
 const Run& KernelScope::with_workspace(const char* op, int64_t bytes) {
   if (bytes == 0) return run_;
   run_.workspace = runtime::pool_allocate(bytes);
+  workspace_bytes_ = bytes;
   if (run_.workspace != nullptr) return run_;
   if (thread_state_ != nullptr) take_interpreter_back(std::exchange(thread_state_, nullptr));
   raise(PyExc_MemoryError,

@@ -160,9 +160,15 @@ class KernelScope {
   const Run& run() const { return run_; }
   // Raises MemoryError.
   const Run& with_workspace(const char* op, int64_t bytes);
+  // The same workspace for one more kernel.
+  const Run& again() const {
+    runtime::lift_red_zones(run_.workspace, workspace_bytes_);
+    return run_;
+  }
 
  private:
   Run run_;
+  int64_t workspace_bytes_ = 0;
   PyThreadState* thread_state_;
   runtime::FlushDenormals flush_;
 };

@@ -78,7 +78,7 @@ py::tuple linear_backward(py::handle src_object, py::handle weight_object,
     const T* diff = diff_dst.data<T>();
     if (need_src) kernels.backward_src(run, shape, weight.data<T>(), diff, diff_src.data<T>());
     if (need_weight)
-      kernels.backward_weight(run, shape, src.data<T>(), diff, diff_weight.data<T>());
+      kernels.backward_weight(scope.again(), shape, src.data<T>(), diff, diff_weight.data<T>());
     if (need_bias) kernels.backward_bias(run, shape, diff, diff_bias.data<T>());
   });
   return py::make_tuple(diff_src.release(), diff_weight.release(), diff_bias.release());

@@ -75,7 +75,7 @@ void run_forward(const char* op, const Kernels& kernels, const Shape& shape, int
     const int64_t bytes = kernels.forward_workspace(shape, prepared != nullptr, scope.slots());
     const Run& run = scope.with_workspace(op, bytes);
     if (cached.is_new()) kernels.prepare(run, shape, weight, prepared);
-    kernels.forward(run, shape, src, weight, prepared, epilogue, dst);
+    kernels.forward(scope.again(), shape, src, weight, prepared, epilogue, dst);
   }
   cached.keep();
 }

@@ -176,6 +176,12 @@ BufferPool& pool() {
 void* pool_allocate(int64_t bytes) noexcept {
   return pool().allocate(bytes);
 }
+void lift_red_zones([[maybe_unused]] void* workspace, [[maybe_unused]] int64_t bytes) noexcept {
+#ifdef RUSHLIGHT_SANITIZED
+  if (bytes > 0) __asan_unpoison_memory_region(workspace, static_cast<size_t>(bytes));
+#endif
+}
+
 void pool_free(void* block) noexcept {
   pool().release(block);
 }

@@ -20,6 +20,9 @@ struct PoolStats {
 // A block of at least `bytes`, or null if the system has no memory left.
 void* pool_allocate(int64_t bytes) noexcept;
 void pool_free(void* block) noexcept;
+// Lets all of a workspace be used again, by a kernel that divides it into other regions than the
+// one before did; see kernels/red_zone.h.
+void lift_red_zones(void* workspace, int64_t bytes) noexcept;
 void pool_empty_cache() noexcept;
 PoolStats pool_stats();
 

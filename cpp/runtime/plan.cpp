@@ -58,6 +58,7 @@ bool Plan::run(const void* const* inputs, void* const* outputs) const {
   const Memory memory{block, inputs, outputs};
   int64_t before = nanoseconds();
   for (const auto& step : steps_) {
+    lift_red_zones(block + arena, scratch);
     step->run(memory, {step->work() < kThreadedWork ? 1 : slots, block + arena});
     const int64_t now = nanoseconds();
     step->took(now - before);
