@@ -38,8 +38,8 @@ struct GemmSplit {
   int64_t m_step, n_step, m_blocks, n_blocks;
 
   GemmSplit(int64_t batch, int64_t m, int64_t n, int64_t k) {
-    constexpr int64_t narrowest = 4 * tile_cols<T>, flattest = 8 * tile_rows;
-    constexpr int64_t work_per_task = int64_t{1} << 21;
+    constexpr int64_t narrowest = 2 * tile_cols<T>, flattest = 8 * tile_rows;
+    constexpr int64_t work_per_task = int64_t{1} << 18;
     const double work = static_cast<double>(batch) * static_cast<double>(m) *
                         static_cast<double>(n) * static_cast<double>(k);
     const double wanted = work / static_cast<double>(work_per_task);
