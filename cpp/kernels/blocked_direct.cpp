@@ -120,6 +120,7 @@ struct DirectTask {
     a.pixel_step = s.stride_w * plan.unit;
     a.dst_block_step = plane;
     const T* weight = weights + plan.groups.weight_offset(group, plan.inner());
+    const Ahead<T> ahead(runs * cut.tiles(), blocks * plan.lanes, blocked_direct_weights<T>(s));
     for (int64_t b = 0; b < plan.src_blocks; b += plan.chunk) {
       a.src_blocks = smaller(plan.chunk, plan.src_blocks - b);
       const bool last = b + a.src_blocks == plan.src_blocks;
@@ -127,6 +128,7 @@ struct DirectTask {
           static_cast<int>(last ? s.ic - (plan.src_blocks - 1) * plan.unit : plan.unit);
       a.weight = weight + b * plan.taps * plan.unit * blocks * plan.lanes;
       a.add = b > 0;
+      int64_t call = 0;
       for (int64_t run = 0; run < runs; ++run) {
         const T* from = src + b * src_block + run * s.stride_h * plan.width * plan.unit;
         const int64_t at = offset + run * s.ow * plan.lanes;
@@ -135,6 +137,7 @@ struct DirectTask {
           a.src = from + pixel * a.pixel_step;
           a.dst = dst + at + pixel * plan.lanes;
           a.epilogue = last ? &moved : nullptr;
+          ahead.set(a, a.src_blocks * plan.unit * plan.taps, call++);
           kernels[kind](a);
         });
       }

@@ -24,6 +24,31 @@ struct TileArguments {
   int64_t dst_block_step;
   bool add;                     // to what stands in dst
   const Epilogue<T>* epilogue;  // null: what is stored are sums
+  // Weights that later calls read, to be fetched into the second-level cache: this call goes so
+  // many elements on for each channel.
+  const T* ahead;
+  int64_t ahead_step;
+};
+
+// How the weights that follow are fetched by the calls that use these: those that few pixels use
+// come from memory faster than the prefetchers of the machine bring them.
+template <class T>
+class Ahead {
+ public:
+  // `width` are the weights of one channel and tap, `all` those of the convolution.
+  Ahead(int64_t calls, int64_t width, int64_t all) : width_(width), step_(0) {
+    constexpr int64_t few_calls = 16, in_cache = (int64_t{1} << 20) / int64_t{sizeof(T)};
+    if (calls <= few_calls && all > in_cache) step_ = ceil_div(width, calls);
+  }
+  // Sets what call number `call` fetches of the `channels` times taps that follow.
+  void set(TileArguments<T>& a, int64_t channels, int64_t call) const {
+    a.ahead = a.weight + channels * width_;
+    a.ahead_step = step_;
+    if (step_ > 0) a.ahead += call * channels * step_;
+  }
+
+ private:
+  int64_t width_, step_;
 };
 
 // Pixels of a tile, most first, such that accumulators, weights and a source value fill the
@@ -51,12 +76,17 @@ void multiply_pixels(const TileArguments<T>& a) {
     }
   }
   const T* w = a.weight;
+  [[maybe_unused]] const T* ahead = a.ahead;
   for (int64_t b = 0; b < a.src_blocks; ++b) {
     const T* block = a.src + b * a.src_block_step;
     const int channels = CHANNELS == 1 || b + 1 < a.src_blocks ? CHANNELS : a.last_channels;
     for (int tap = 0; tap < a.taps; ++tap) {
       const T* p = block + a.tap_offset[tap];
       for (int i = 0; i < channels; ++i, w += BLOCKS * lanes) {
+        if constexpr (CHANNELS > 1) {
+          __builtin_prefetch(ahead, 0, 2);
+          ahead += a.ahead_step;
+        }
         V weight[BLOCKS];
 #pragma GCC unroll 2
         for (int r = 0; r < BLOCKS; ++r) weight[r] = V::load(w + r * lanes);
@@ -155,6 +185,8 @@ struct TileCut {
       left -= kTileSizes[first[left]];
     }
   }
+
+  int64_t tiles() const { return largest + rest_count; }
 
   // Calls body(kind, first pixel) for each tile.
   template <class Body>

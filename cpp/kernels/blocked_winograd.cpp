@@ -145,6 +145,7 @@ struct BlockedWinograd {
     a.dst_block_step = plan.block * lanes;
     const int64_t group_weights = plan.points * plan.s.ic;
     const T* weight = weights + plan.groups.weight_offset(group, group_weights);
+    const Ahead<T> ahead(cut.tiles(), blocks * lanes, plan.weights());
     for (int64_t point = 0; point < plan.points; ++point) {
       for (int64_t b = 0; b < plan.src_blocks; b += kMostSummed) {
         const int64_t left = plan.s.ic - b * lanes;
@@ -152,9 +153,11 @@ struct BlockedWinograd {
         a.last_channels = static_cast<int>(smaller(lanes, left - (a.src_blocks - 1) * lanes));
         a.weight = weight + (point * plan.s.ic + b * lanes) * blocks * lanes;
         a.add = b > 0;
+        int64_t call = 0;
         cut.for_each([&](int kind, int64_t tile) {
           a.src = sources + point * plan.source_stride() + (b * plan.block + tile) * lanes;
           a.dst = results + point * plan.result_stride() + tile * lanes;
+          ahead.set(a, a.src_blocks * lanes, call++);
           kernels[kind](a);
         });
       }
