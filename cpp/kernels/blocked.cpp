@@ -168,17 +168,79 @@ void blocked_pool(const Run& run, const PoolShape& s, const T* src, T* dst, cons
   });
 }
 
+// Windows of one row from output `first` on: the largest of each column of pixels once, and then of
+// the columns. `columns` has room for all that they see.
+template <class T>
+void max_of_row(const PoolShape& s, const Windows<Axis>& windows, const T* plane, const Taps& ys,
+                int64_t first, int64_t count, T* columns, T* to) {
+  using V = Native<T>;
+  const V least = V::broadcast(-T(INFINITY));
+  const int64_t last = first + count - 1;
+  const int64_t begin = windows.cols.taps(first).begin, end = windows.cols.taps(last).end;
+  for (int64_t x = begin; x < end; ++x) {
+    V most = least;
+    for (int64_t y = ys.begin; y < ys.end; y += ys.step) {
+      most = max(V::load(plane + (y * s.iw + x) * V::lanes), most);
+    }
+    most.store(columns + (x - begin) * V::lanes);
+  }
+  for (int64_t o = first; o <= last; ++o) {
+    const Taps xs = windows.cols.taps(o);
+    V most = least;
+    for (int64_t x = xs.begin; x < xs.end; x += xs.step) {
+      most = max(V::load(columns + (x - begin) * V::lanes), most);
+    }
+    most.store(to + (o - first) * V::lanes);
+  }
+}
+
+constexpr int64_t kMostColumns = 256;
+
+// Rows of outputs from `top` to `end` of one plane.
+template <class T>
+void max_of_rows(const PoolShape& s, const T* plane, int64_t top, int64_t end, T* to) {
+  constexpr int64_t lanes = Native<T>::lanes;
+  const Windows<Axis> windows = fixed_windows(s);
+  const int64_t span = smaller(s.iw, (s.kw - 1) * s.dilation_w + 1);
+  const int64_t step = (kMostColumns - span) / s.stride_w + 1;
+  T columns[kMostColumns * lanes];
+  for (int64_t oy = top; oy < end; ++oy) {
+    const Taps ys = windows.rows.taps(oy);
+    for (int64_t ox = 0; ox < s.ow; ox += step) {
+      max_of_row(s, windows, plane, ys, ox, smaller(step, s.ow - ox), columns,
+                 to + (oy * s.ow + ox) * lanes);
+    }
+  }
+}
+
+// The largest of a window of any size.
+template <class T>
+RUSHLIGHT_INLINE Native<T> max_of_window(const PoolShape& s, const T* plane, const Taps& ys,
+                                         const Taps& xs) {
+  using V = Native<T>;
+  V most = V::broadcast(-T(INFINITY));
+  for (int64_t y = ys.begin; y < ys.end; y += ys.step) {
+    for (int64_t x = xs.begin; x < xs.end; x += xs.step) {
+      most = max(V::load(plane + (y * s.iw + x) * V::lanes), most);
+    }
+  }
+  return most;
+}
+
 template <class T>
 void blocked_max_pool(const Run& run, const PoolShape& s, const T* src, T* dst) {
-  using V = Native<T>;
-  blocked_pool(run, s, src, dst, [&](const T* from, const Taps& ys, const Taps& xs) {
-    V most = V::broadcast(-T(INFINITY));
-    for (int64_t y = ys.begin; y < ys.end; y += ys.step) {
-      for (int64_t x = xs.begin; x < xs.end; x += xs.step) {
-        most = max(V::load(from + (y * s.iw + x) * V::lanes), most);
-      }
-    }
-    return most;
+  constexpr int64_t lanes = Native<T>::lanes, rows_per_task = 16;
+  const int64_t span = (s.kw - 1) * s.dilation_w + 1;
+  if (span <= s.stride_w || smaller(s.iw, span) > kMostColumns) {
+    return blocked_pool(run, s, src, dst, [&](const T* plane, const Taps& ys, const Taps& xs) {
+      return max_of_window(s, plane, ys, xs);
+    });
+  }
+  const int64_t bands = ceil_div(s.oh, rows_per_task);
+  parallel(run, s.planes * bands, [&](int64_t task, int) {
+    const int64_t plane = task / bands, top = task % bands * rows_per_task;
+    max_of_rows(s, src + plane * s.ih * s.iw * lanes, top, smaller(s.oh, top + rows_per_task),
+                dst + plane * s.oh * s.ow * lanes);
   });
 }
 
