@@ -48,6 +48,7 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
     ),
     "pool of one image": (lambda m, x: F.max_pool2d(x, 2).squeeze(0), [(1, 8, 8)]),
     "adaptive": (lambda m, x: F.adaptive_avg_pool2d(x, (2, 3)), [(2, 3, 9, 8)]),
+    "a sum with a view of itself": (lambda m, x: (lambda y: y + y.T)(x.relu()), [(5, 5)]),
     "adaptive to the same size": (lambda m, x: F.adaptive_avg_pool2d(x, (9, 8)), [(2, 3, 9, 8)]),
     "indices": (lambda m, x: F.max_pool2d(x, 2, return_indices=True)[1] * 1, [(1, 2, 6, 6)]),
     "where": (lambda m, x: rl.where(x > 0, x, x * 0.1), [(3, 4)]),

@@ -47,7 +47,7 @@ class Homes:
         for at, node in enumerate(nodes):
             if node.op == "cat":
                 self._place_parts(node)
-            elif node.op in ("affine", "pointwise"):
+            elif node.op in ("affine", "binary", "pointwise"):
                 self._share(node, at)
         self._spans = self._make_spans()
         self.arena_bytes = arrange(list(self._spans.values()))
@@ -114,13 +114,16 @@ class Homes:
         out = node.output
         if out in self._outputs:
             return
+        bases = [resolve(each)[0] for each in node.inputs]
         for value in node.inputs:
             owner, _ = self._owner(value)
             if (
                 value in self._made
                 and owner is value
+                and bases.count(value) == 1  # the other operand may be another view of it
+                and value.shape == out.shape
                 and value not in self._outputs
-                and value.nbytes == out.nbytes
+                and value.block == out.block
                 and self._last_of(value) == at
             ):
                 self._inside[value] = out, 0
