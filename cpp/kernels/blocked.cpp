@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "kernels/blocked_conv.h"
+#include "kernels/blocked_layout.h"
 #include "kernels/blocked_tile.h"
 #include "kernels/channel_lanes.h"
 #include "kernels/family.h"
@@ -109,7 +110,7 @@ int64_t blocked_workspace(const Conv2dShape& s, bool plain_src, int slots) {
   if (algorithm == BlockedAlgorithm::depthwise) return 0;
   const int64_t size = is_winograd(algorithm)
                            ? blocked_winograd_workspace<T>(s, outputs_of(algorithm), slots)
-                           : blocked_direct_workspace<T>(s, plain_src, slots);
+                           : blocked_direct_workspace<T>(s, plain_src, false, slots);
   return size * int64_t{sizeof(T)};
 }
 
@@ -123,10 +124,17 @@ void blocked_conv2d(const Run& run, const Conv2dShape& s, bool plain_src, const 
   if (is_winograd(algorithm)) {
     return blocked_winograd(run, s, outputs_of(algorithm), src, prepared, epilogue, dst);
   }
-  blocked_direct(run, s, plain_src, src, prepared, epilogue, dst);
+  blocked_direct(run, s, plain_src, src, prepared, epilogue, dst, false);
 }
 
 }  // namespace
+
+template <class T>
+bool blocked_is_direct(const Conv2dShape& s, bool plain_src) {
+  return blocked_algorithm<T>(s, plain_src) == BlockedAlgorithm::direct;
+}
+template bool blocked_is_direct<float>(const Conv2dShape& s, bool plain_src);
+template bool blocked_is_direct<double>(const Conv2dShape& s, bool plain_src);
 
 template <class T>
 double blocked_cost(const Conv2dShape& s, bool plain_src) {
@@ -318,40 +326,6 @@ void for_each_stretch(const Run& run, const ReorderShape& s, const Body& body) {
   });
 }
 
-// Reads `channels` rows of at most as many pixels as a vector has lanes, and writes pixels.
-template <class T>
-RUSHLIGHT_INLINE void turn_to_pixels(const T* from, int64_t row, int64_t channels, int64_t pixels,
-                                     T* to) {
-  using V = Native<T>;
-  V v[V::lanes];
-  const bool whole = pixels == V::lanes;
-  for (int64_t c = 0; c < V::lanes; ++c) {
-    const T* p = from + c * row;
-    __builtin_prefetch(p + kTurnAhead * V::lanes);
-    v[c] = c >= channels ? V::zero() : whole ? V::load(p) : V::load_partial(p, pixels);
-  }
-  transpose(v);
-  for (int64_t i = 0; i < pixels; ++i) v[i].store(to + i * V::lanes);
-}
-
-template <class T>
-RUSHLIGHT_INLINE void turn_to_rows(const T* from, int64_t pixels, int64_t channels, T* to,
-                                   int64_t row) {
-  using V = Native<T>;
-  V v[V::lanes];
-  for (int64_t i = 0; i < V::lanes; ++i) {
-    v[i] = i < pixels ? V::load(from + i * V::lanes) : V::zero();
-  }
-  transpose(v);
-  for (int64_t c = 0; c < channels; ++c) {
-    if (pixels == V::lanes) {
-      v[c].store(to + c * row);
-    } else {
-      v[c].store_partial(to + c * row, pixels);
-    }
-  }
-}
-
 template <class T>
 void to_blocked(const Run& run, const ReorderShape& s, const T* src, T* dst) {
   constexpr int64_t lanes = Native<T>::lanes;
@@ -374,9 +348,7 @@ void to_plain(const Run& run, const ReorderShape& s, const T* src, T* dst) {
     const int64_t channels = smaller(lanes, s.c - block * lanes);
     const T* from = src + ((image * blocks + block) * s.spatial + first) * lanes;
     T* to = dst + (image * s.c + block * lanes) * s.spatial + first;
-    for (int64_t i = 0; i < count; i += lanes) {
-      turn_to_rows(from + i * lanes, smaller(lanes, count - i), channels, to + i, s.spatial);
-    }
+    turn_all_to_rows(from, count, channels, to, s.spatial);
   });
 }
 

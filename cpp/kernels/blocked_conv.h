@@ -14,11 +14,17 @@ int64_t blocked_direct_weights(const Conv2dShape& s);
 template <class T>
 void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
                             const FilterOrder& order, T* to);
+// With `plain_dst` bands of results are turned into a plain image while they are in a cache; there
+// must be no residual then.
 template <class T>
-int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, int slots);
+int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, bool plain_dst, int slots);
 template <class T>
 void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const T* src,
-                    const T* prepared, const Epilogue<T>& epilogue, T* dst);
+                    const T* prepared, const Epilogue<T>& epilogue, T* dst, bool plain_dst);
+
+// Whether BlockedKernels' conv2d is blocked_direct for a shape.
+template <class T>
+bool blocked_is_direct(const Conv2dShape& s, bool plain_src);
 
 template <class T>
 int64_t blocked_depthwise_weights(const Conv2dShape& s);

@@ -3,6 +3,7 @@
 // A task owns a band of output rows of some groups of output channels. Where the image is padded it
 // first copies the rows that the band reads, with zeros around them; elsewhere it reads the image.
 #include "kernels/blocked_conv.h"
+#include "kernels/blocked_layout.h"
 #include "kernels/blocked_tile.h"
 #include "kernels/blocked_weights.h"
 #include "kernels/conv2d_window.h"
@@ -64,6 +65,16 @@ struct DirectPlan {
   int64_t band_rows() const { return (band - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1; }
   int64_t block_size() const { return band_rows() * width * unit; }
   int64_t buffer() const { return copies ? round_up(src_blocks * block_size(), lanes) : 0; }
+  // The results of one group in one band.
+  int64_t results() const { return kGroupBlocks * band * s.ow * lanes; }
+};
+
+// Where the results of one band and group go: their first pixel, and what stands behind their sums.
+template <class T>
+struct DirectResults {
+  T* first;
+  int64_t block_step;
+  Epilogue<T> epilogue;
 };
 
 template <class T>
@@ -104,13 +115,11 @@ struct DirectTask {
   }
 
   // Runs of output pixels whose sources lie evenly: rows, or the whole band.
-  void compute(const T* src, int64_t src_block, int64_t oy, int64_t rows, int64_t group,
-               int64_t image, T* dst) const {
+  void compute(const T* src, int64_t src_block, int64_t rows, int64_t group,
+               const DirectResults<T>& results) const {
     const Conv2dShape& s = plan.s;
     const int64_t runs = plan.flat ? 1 : rows, pixels = plan.flat ? rows * s.ow : s.ow;
-    const int64_t blocks = plan.groups.blocks_of(group), plane = s.oh * s.ow * plan.lanes;
-    const int64_t first = group * kGroupBlocks;
-    const int64_t offset = (image * plan.groups.blocks + first) * plane + oy * s.ow * plan.lanes;
+    const int64_t blocks = plan.groups.blocks_of(group);
     const TileKernel<T>* kernels = kernels_for(blocks);
     const TileCut cut(pixels);
     TileArguments<T> a{};
@@ -118,7 +127,7 @@ struct DirectTask {
     a.tap_offset = tap_offset;
     a.taps = static_cast<int>(plan.taps);
     a.pixel_step = s.stride_w * plan.unit;
-    a.dst_block_step = plane;
+    a.dst_block_step = results.block_step;
     const T* weight = weights + plan.groups.weight_offset(group, plan.inner());
     const Ahead<T> ahead(runs * cut.tiles(), blocks * plan.lanes, blocked_direct_weights<T>(s));
     for (int64_t b = 0; b < plan.src_blocks; b += plan.chunk) {
@@ -131,16 +140,40 @@ struct DirectTask {
       int64_t call = 0;
       for (int64_t run = 0; run < runs; ++run) {
         const T* from = src + b * src_block + run * s.stride_h * plan.width * plan.unit;
-        const int64_t at = offset + run * s.ow * plan.lanes;
         cut.for_each([&](int kind, int64_t pixel) {
-          const Epilogue<T> moved = epilogue.at(first * plan.lanes, at + pixel * plan.lanes);
+          const int64_t at = (run * s.ow + pixel) * plan.lanes;
+          const Epilogue<T> moved = results.epilogue.at(0, at);
           a.src = from + pixel * a.pixel_step;
-          a.dst = dst + at + pixel * plan.lanes;
+          a.dst = results.first + at;
           a.epilogue = last ? &moved : nullptr;
           ahead.set(a, a.src_blocks * plan.unit * plan.taps, call++);
           kernels[kind](a);
         });
       }
+    }
+  }
+
+  // Results where they belong in a blocked image.
+  DirectResults<T> results(int64_t image, int64_t group, int64_t oy, T* dst) const {
+    const Conv2dShape& s = plan.s;
+    const int64_t plane = s.oh * s.ow * plan.lanes, first = group * kGroupBlocks;
+    const int64_t at = (image * plan.groups.blocks + first) * plane + oy * s.ow * plan.lanes;
+    return {dst + at, plane, epilogue.at(first * plan.lanes, at)};
+  }
+
+  // Results for `rows` rows behind each other in `local`, to be turned.
+  DirectResults<T> local_results(int64_t group, int64_t rows, T* local) const {
+    const int64_t first = group * kGroupBlocks * plan.lanes;
+    return {local, rows * plan.s.ow * plan.lanes, epilogue.at(first, 0)};
+  }
+  void turn(const DirectResults<T>& results, int64_t image, int64_t group, int64_t oy, int64_t rows,
+            T* dst) const {
+    const Conv2dShape& s = plan.s;
+    for (int64_t r = 0; r < plan.groups.blocks_of(group); ++r) {
+      const int64_t c = (group * kGroupBlocks + r) * plan.lanes;
+      turn_all_to_rows(results.first + r * results.block_step, rows * s.ow,
+                       smaller(plan.lanes, s.oc - c), dst + ((image * s.oc + c) * s.oh + oy) * s.ow,
+                       s.oh * s.ow);
     }
   }
 
@@ -199,15 +232,19 @@ void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src
 }
 
 template <class T>
-int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, int slots) {
-  return slots * (DirectPlan<T>(s, plain_src).buffer() + red_zone<T>);
+int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, bool plain_dst, int slots) {
+  const DirectPlan<T> plan(s, plain_src);
+  const int64_t results = plain_dst ? plan.results() + red_zone<T> : 0;
+  return slots * (plan.buffer() + red_zone<T> + results);
 }
 
 template <class T>
 void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const T* src,
-                    const T* prepared, const Epilogue<T>& epilogue, T* dst) {
+                    const T* prepared, const Epilogue<T>& epilogue, T* dst, bool plain_dst) {
   const DirectPlan<T> plan(s, plain_src);
   const DirectTask<T> task(plan, prepared, epilogue);
+  T* buffers = static_cast<T*>(run.workspace);
+  T* locals = buffers + run.slots * (plan.buffer() + red_zone<T>);
   const int64_t src_image = plan.src_blocks * s.ih * s.iw * plan.unit;
   parallel(run, s.n * plan.bands * plan.splits, [&](int64_t chunk, int slot) {
     const int64_t split = chunk % plan.splits, band = chunk / plan.splits % plan.bands;
@@ -217,7 +254,7 @@ void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const 
     const T* from = src + image * src_image;
     int64_t block = s.ih * s.iw * plan.unit;
     if (plan.copies) {
-      T* buffer = slot_region(static_cast<T*>(run.workspace), plan.buffer(), slot);
+      T* buffer = slot_region(buffers, plan.buffer(), slot);
       task.fill(from, oy, buffer);
       from = buffer;
       block = plan.block_size();
@@ -227,19 +264,27 @@ void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const 
     const int64_t first = split * plan.groups_per_task;
     const int64_t end = smaller(plan.groups.count, first + plan.groups_per_task);
     for (int64_t group = first; group < end; ++group) {
-      task.compute(from, block, oy, rows, group, image, dst);
+      if (plain_dst) {
+        T* local = slot_region(locals, plan.results(), slot);
+        const DirectResults<T> results = task.local_results(group, rows, local);
+        task.compute(from, block, rows, group, results);
+        task.turn(results, image, group, oy, rows, dst);
+      } else {
+        task.compute(from, block, rows, group, task.results(image, group, oy, dst));
+      }
     }
   });
 }
 
-#define RUSHLIGHT_BLOCKED_DIRECT(T)                                                              \
-  template int64_t blocked_direct_weights<T>(const Conv2dShape& s);                              \
-  template void blocked_direct_prepare<T>(const Run& run, const Conv2dShape& s, bool plain_src,  \
-                                          const T* weight, const FilterOrder& order, T* to);     \
-  template int64_t blocked_direct_workspace<T>(const Conv2dShape& s, bool plain_src, int slots); \
-  template void blocked_direct<T>(const Run& run, const Conv2dShape& s, bool plain_src,          \
-                                  const T* src, const T* prepared, const Epilogue<T>& epilogue,  \
-                                  T* dst);
+#define RUSHLIGHT_BLOCKED_DIRECT(T)                                                             \
+  template int64_t blocked_direct_weights<T>(const Conv2dShape& s);                             \
+  template void blocked_direct_prepare<T>(const Run& run, const Conv2dShape& s, bool plain_src, \
+                                          const T* weight, const FilterOrder& order, T* to);    \
+  template int64_t blocked_direct_workspace<T>(const Conv2dShape& s, bool plain_src,            \
+                                               bool plain_dst, int slots);                      \
+  template void blocked_direct<T>(const Run& run, const Conv2dShape& s, bool plain_src,         \
+                                  const T* src, const T* prepared, const Epilogue<T>& epilogue, \
+                                  T* dst, bool plain_dst);
 RUSHLIGHT_BLOCKED_DIRECT(float)
 RUSHLIGHT_BLOCKED_DIRECT(double)
 

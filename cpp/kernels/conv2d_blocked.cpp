@@ -48,12 +48,15 @@ struct Regions {
 
   int64_t src, dst, values, weights;
   bool plain, tasks;
+  bool direct;  // results are made plain
 
   // Of a portion of `whole`.
   Regions(const Conv2dShape& whole, const Conv2dShape& s, bool is_prepared)
-      : plain(reads_plain(s)), tasks(has_tasks(whole)) {
+      : plain(reads_plain(s)),
+        tasks(has_tasks(whole)),
+        direct(blocked_is_direct<T>(s, reads_plain(s))) {
     src = plain ? 0 : s.n * round_up(s.ic, lanes) * s.ih * s.iw;
-    dst = s.n * round_up(s.oc, lanes) * s.oh * s.ow;
+    dst = direct ? 0 : s.n * round_up(s.oc, lanes) * s.oh * s.ow;
     values = round_up(s.oc, lanes);  // a scale or shift, filled up
     const int64_t prepared = blocked_kernels<T>.prepared(s, plain).bytes / int64_t{sizeof(T)};
     weights = is_prepared ? 0 : round_up(prepared, lanes);
@@ -62,6 +65,11 @@ struct Regions {
   // What all share, and the images between the layouts, of which tasks have some each.
   int64_t shared() const { return 2 * values + weights + 3 * red_zone<T>; }
   int64_t images() const { return src + dst + 2 * red_zone<T>; }
+  // Bytes that the convolution itself needs.
+  int64_t inner(const Conv2dShape& s, int slots) const {
+    if (!direct) return blocked_kernels<T>.workspace(s, plain, slots);
+    return blocked_direct_workspace<T>(s, plain, true, slots) * int64_t{sizeof(T)};
+  }
 };
 
 // Takes regions from a workspace, one behind the other.
@@ -106,7 +114,7 @@ void by_blocks_prepare(const Run& run, const Conv2dShape& s, const T* weight, T*
 // Elements for one task that works alone.
 template <class T>
 int64_t by_blocks_local(const Conv2dShape& portion, const Regions<T>& regions) {
-  const int64_t inner = blocked_kernels<T>.workspace(portion, regions.plain, 1);
+  const int64_t inner = regions.inner(portion, 1);
   return round_up(regions.images() + ceil_div(inner, int64_t{sizeof(T)}), 64 / int64_t{sizeof(T)});
 }
 
@@ -116,8 +124,7 @@ int64_t by_blocks_workspace(const Conv2dShape& s, bool is_prepared, int slots) {
   const Regions<T> regions(s, portion, is_prepared);
   const int64_t shared = regions.shared() * int64_t{sizeof(T)};
   if (regions.tasks) return shared + slots * by_blocks_local(portion, regions) * int64_t{sizeof(T)};
-  return shared + regions.images() * int64_t{sizeof(T)} +
-         blocked_kernels<T>.workspace(portion, regions.plain, slots);
+  return shared + regions.images() * int64_t{sizeof(T)} + regions.inner(portion, slots);
 }
 
 namespace {
@@ -131,8 +138,12 @@ void convolve_portion(const Run& run, const Conv2dShape& s, const Regions<T>& re
   T* image = carver.take(regions.src);
   T* result = carver.take(regions.dst);
   if (!regions.plain) kernels.to_blocked(run, {s.n, s.ic, s.ih * s.iw}, src, image);
-  kernels.conv2d(Run{run.slots, carver.next}, s, regions.plain, regions.plain ? src : image,
-                 prepared, epilogue, result);
+  const Run inner{run.slots, carver.next};
+  const T* from = regions.plain ? src : image;
+  if (regions.direct) {
+    return blocked_direct(inner, s, regions.plain, from, prepared, epilogue, dst, true);
+  }
+  kernels.conv2d(inner, s, regions.plain, from, prepared, epilogue, result);
   kernels.to_plain(run, {s.n, s.oc, s.oh * s.ow}, result, dst);
 }
 
@@ -195,7 +206,8 @@ double by_blocks_cost(const Conv2dShape& s) {
   constexpr double per_vector = 5, per_weight = 0.25;
   const Conv2dShape portion = portion_of(s, sizeof(T));
   const Regions<T> regions(s, portion, false);
-  const double moved = static_cast<double>(regions.src + regions.dst) / double{Native<T>::lanes};
+  const int64_t results = portion.n * round_up(s.oc, Native<T>::lanes) * s.oh * s.ow;
+  const double moved = static_cast<double>(regions.src + results) / double{Native<T>::lanes};
   const double cost = blocked_cost<T>(portion, regions.plain) + moved * per_vector;
   // Few channels leave most lanes empty, and take the memory of full ones.
   const int64_t fewest = regions.plain ? s.oc : smaller(s.ic, s.oc);
