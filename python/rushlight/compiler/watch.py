@@ -9,6 +9,7 @@ import numpy as np
 
 from rushlight.autograd.base import TensorBase
 from rushlight.compiler.graph import Constant
+from rushlight.dtypes import Array
 from rushlight.nn.changes import changes
 from rushlight.nn.module import Module
 
@@ -36,7 +37,7 @@ class Watch:
             )
             if storage.exported:
                 # Its memory can change without a count: what it holds is compared.
-                self._exported.append((tensor, tensor._array.copy()))
+                self._exported.append((tensor, _bits(tensor._array).copy()))
 
     def is_stale(self) -> bool:
         """Return whether one of the tensors may hold other values than were read."""
@@ -48,9 +49,13 @@ class Watch:
             ):
                 return True
         return any(
-            not np.array_equal(tensor._array, before, equal_nan=before.dtype.kind == "f")
-            for tensor, before in self._exported
+            not np.array_equal(_bits(tensor._array), bits) for tensor, bits in self._exported
         )
+
+
+def _bits(array: Array) -> Array:
+    """Return floats as integers, which NaN equal themselves as and which compare faster."""
+    return array.view(f"u{array.itemsize}") if array.dtype.kind == "f" else array
 
 
 class Structure:
