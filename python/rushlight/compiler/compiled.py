@@ -315,14 +315,14 @@ def _empty(parameter: Parameter) -> None:
 
 def _places(out: Any, entry: _Entry, inputs: list[Array]) -> list[Array] | None:
     """Return the memory of `out` where a plan can write to it directly, else None."""
-    values = entry.program.graph.outputs
+    values = entry.program.results
     arrays = [each._array for each in leaves_of(out)]
     if mode.enabled or entry.trace.written or len(arrays) != len(values):
         return None
     for array, value in zip(arrays, values, strict=True):
         flags = array.flags
         if (
-            (array.shape, array.dtype) != (value.shape, value.dtype)
+            (array.shape, array.dtype) != value
             or not (flags.c_contiguous and flags.aligned and flags.writeable)
             or any(np.may_share_memory(array, each) for each in inputs)
             or sum(np.may_share_memory(array, each) for each in arrays) != 1

@@ -65,10 +65,15 @@ class Explanation:
         What a running call needs beside weights, arguments and results.
     weight_bytes : int
         Weights in the form that kernels read, of all plans of the net.
+    portions : int
+        How many parts a large batch runs in, one after the other; rows are those of the last.
     """
 
-    def __init__(self, rows: Sequence[Row], arena_bytes: int, weight_bytes: int) -> None:
+    def __init__(
+        self, rows: Sequence[Row], arena_bytes: int, weight_bytes: int, portions: int = 1
+    ) -> None:
         self.rows = list(rows)
+        self.portions = portions
         self.arena_bytes = arena_bytes
         self.weight_bytes = weight_bytes
 
@@ -87,8 +92,11 @@ class Explanation:
         total = Row("", "", "", "", sum(row.multiply_adds for row in self.rows), 0, self.seconds)
         time = f", {_time(total.seconds)}" if total.seconds else ""
         rate = f", {total.gflops:.1f} GFLOP/s" if total.gflops else ""
+        what = f"{len(self.rows)} steps, {_count(total.multiply_adds)} multiply-adds{time}{rate}"
+        if self.portions > 1:
+            what = f"the last of {self.portions} portions of the batch: {what}"
         return [
-            f"{len(self.rows)} steps, {_count(total.multiply_adds)} multiply-adds{time}{rate}",
+            what,
             f"arena {_bytes(self.arena_bytes)}, prepared weights {_bytes(self.weight_bytes)}",
         ]
 
@@ -110,7 +118,7 @@ def explain(program: Program, weights: _core.PlanWeights) -> Explanation:
     """Return the table of a program, with the times of its last run."""
     times = program.times()
     rows = [_row(node, times.get(node)) for node in program.nodes()]
-    return Explanation(rows, program.plan_bytes, weights.bytes)
+    return Explanation(rows, program.plan_bytes, weights.bytes, program.graph.portions)
 
 
 def _row(node: Node, seconds: float | None) -> Row:

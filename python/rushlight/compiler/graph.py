@@ -158,7 +158,11 @@ class Graph:
     inputs, outputs : list of Value
     nodes : list of Node
         In an order in which they can run.
+    portions : int
+        How many times it runs, each time on the next part of every input's batch.
     """
+
+    portions = 1
 
     def __init__(
         self, inputs: Sequence[Value], nodes: Sequence[Node], outputs: Sequence[Value]

@@ -12,6 +12,7 @@ from rushlight.autograd.grad_mode import no_grad
 from rushlight.compiler.graph import Constant, Graph, Node, Value, digest
 from rushlight.compiler.layouts import choose_layouts
 from rushlight.compiler.lowering import lower
+from rushlight.compiler.portions import take_portions
 from rushlight.compiler.structure import filled, leaves_of
 from rushlight.compiler.views import collapsed, spread_steps
 from rushlight.dtypes import Array
@@ -328,6 +329,7 @@ PASSES: list[Callable[[Graph], None]] = [
     fuse_epilogues,
     dead_code,
     use_linear,
+    take_portions,
     choose_layouts,
     copy_results,
     make_dense,

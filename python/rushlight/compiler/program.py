@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -117,6 +117,25 @@ class Program:
         out : sequence of ndarray, optional
             Where the results go, dense and apart from the inputs; new memory by default.
         """
+        portions = self.graph.portions
+        if portions == 1:
+            return self._run_once(arrays, out)
+        results = list(out) if out is not None else [np.empty(*each) for each in self.results]
+        for number in range(portions):
+            given = [_part(each, number, portions) for each in arrays]
+            self._run_once(given, [_part(each, number, portions) for each in results])
+        return results
+
+    @property
+    def results(self) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shapes and types of what a call returns."""
+        k = self.graph.portions
+        return [
+            (each.shape if k == 1 else (k * each.shape[0], *each.shape[1:]), each.dtype)
+            for each in self.graph.outputs
+        ]
+
+    def _run_once(self, arrays: Sequence[Array], out: Sequence[Array] | None) -> list[Array]:
         if self._only_plan is not None:
             return self._only_plan.run(arrays, out)
         values: _Values = dict(zip(self.graph.inputs, arrays, strict=True))
@@ -134,6 +153,12 @@ class Program:
         for place, result in zip(out, results, strict=True):
             np.copyto(place, result)
         return list(out)
+
+
+def _part(array: Array, number: int, parts: int) -> Array:
+    """Return one of so many equal parts of a batch."""
+    size = len(array) // parts
+    return array[number * size : (number + 1) * size]
 
 
 def _grouped(nodes: Sequence[Node]) -> list[list[Node] | Node]:
