@@ -2,6 +2,7 @@
 
 #include "kernels/family.h"
 #include "kernels/gemm.h"
+#include "kernels/linear_rows.h"
 #include "kernels/reduce.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
@@ -113,6 +114,30 @@ void forward_few_rows(const Run& run, const LinearShape& s, const T* src, const 
   });
 }
 
+// Whether a product with a packed weight is too small for gemm.
+bool has_tile_rows(const LinearShape& s) {
+  constexpr int64_t most_work = int64_t{1} << 21;
+  return s.rows <= kMostTileRows && s.ic > 0 && s.ic * s.oc <= most_work / s.rows;
+}
+
+template <class T>
+void forward_tile_rows(const Run& run, const LinearShape& s, const T* src, const T* prepared,
+                       const Epilogue<T>& epilogue, T* dst) {
+  constexpr int64_t work_per_task = 65536;
+  const RowsByPanels<T> product{src, prepared, s.rows, s.oc, s.ic};
+  const int64_t panels = ceil_div(s.oc, tile_cols<T>);
+  const int64_t step = ceil_div(work_per_task, s.rows * s.ic * tile_cols<T>);
+  const auto store = [&](int64_t row, int64_t column, const T* sums, int64_t count) {
+    const int64_t first = row * s.oc + column;
+    copy_run(dst + first, sums, count);
+    finish_features(epilogue.at(column, first), count, dst + first);
+  };
+  parallel(run, ceil_div(panels, step), [&](int64_t task, int) {
+    const int64_t end = smaller(panels, (task + 1) * step);
+    for (int64_t panel = task * step; panel < end; ++panel) product.compute(panel, store);
+  });
+}
+
 GemmShape forward_gemm(const LinearShape& s) {
   return {1, 1, s.rows, s.oc, s.ic};
 }
@@ -154,6 +179,9 @@ template <class T>
 void linear_forward(const Run& run, const LinearShape& s, const T* src, const T* weight,
                     const T* prepared, const Epilogue<T>& epilogue, T* dst) {
   if (s.rows <= kFewRows) return forward_few_rows(run, s, src, weight, epilogue, dst);
+  if (prepared != nullptr && has_tile_rows(s)) {
+    return forward_tile_rows(run, s, src, prepared, epilogue, dst);
+  }
   gemm<T>(run, forward_gemm(s), forward_operands(s, src, weight, epilogue, dst),
           {nullptr, prepared});
 }
