@@ -240,6 +240,8 @@ class Compiled:
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
         """Return the time of each step of one call, which runs after another to warm up.
 
+        Where a large batch runs in portions, the steps are those of the last.
+
         Raises
         ------
         RuntimeError
