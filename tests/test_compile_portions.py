@@ -106,3 +106,13 @@ def test_small_batches_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     compiled = check(settled(rl.models.resnet20()), rl.randn(3, 3, 32, 32))
     assert portions_of(compiled) == 1
+
+
+def test_batches_that_divide_badly_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portions, "_PORTION", 4000)
+    compiled = rl.compile(Of(lambda m, x: x.relu() + 1))
+    with rl.no_grad():
+        for rows, expected in ((96, 2), (97, 1)):  # each moves 80 bytes
+            x = rl.randn(rows, 10)
+            same(compiled(x), x.relu() + 1)
+            assert portions_of(compiled) == expected

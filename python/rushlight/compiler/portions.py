@@ -22,8 +22,10 @@ def take_portions(graph: Graph) -> None:
     moved = max((_bytes_moved(node) for node in graph.nodes), default=0)
     if moved <= _LARGE or _weight_bytes(graph) > _WEIGHTS or not _keeps_apart(graph, n):
         return
-    fitting = [m for m in range(1, n) if n % m == 0 and moved // n * m <= _PORTION]
-    _cut(graph, n, max(fitting, default=1))
+    image = moved // n
+    m = max((m for m in range(1, n) if n % m == 0 and image * m <= _PORTION), default=1)
+    if image * m >= _PORTION // 8:  # crumbs cost more than they save
+        _cut(graph, n, m)
 
 
 def _bytes_moved(node: Node) -> int:
@@ -93,9 +95,8 @@ def _view(node: Node, batched: set[Value], n: int) -> bool:
     if base not in batched or region.sizes[:1] != (n,):
         return False
     image = base.size // n
-    reach = sum(
-        (size - 1) * step for size, step in zip(region.sizes[1:], region.steps[1:], strict=True)
-    )
+    inner = zip(region.sizes[1:], region.steps[1:], strict=True)
+    reach = sum((size - 1) * max(step, 0) for size, step in inner)
     return bool(region.steps[0] == image and region.offset + reach < image)
 
 
