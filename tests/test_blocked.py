@@ -228,6 +228,8 @@ WINDOWS = [
     ((3, 3, 2, 2, 1, 1, 1, 1), (8, 9)),
     ((2, 2, 2, 2, 0, 0, 1, 1), (7, 8)),
     ((3, 2, 1, 3, 1, 0, 2, 1), (13, 5)),
+    ((3, 3, 1, 1, 1, 1, 3, 3), (11, 12)),  # the first window's first column is not the leftmost
+    ((5, 5, 3, 3, 2, 2, 3, 3), (3, 3)),
     ((3, 3, 2, 2, 0, 0, 1, 1), (7, 8)),  # as with ceil_mode: the last window reaches over
 ]
 

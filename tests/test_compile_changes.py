@@ -187,3 +187,12 @@ def test_attributes_that_hold_themselves() -> None:
         net.settings["factor"] = 3
         net.settings = net.settings
         assert compiled(rl.ones(2)).tolist() == [3.0, 3.0]
+
+
+def test_prepared_weights_go_with_the_last_plan() -> None:
+    net = Of(lambda m, x: F.linear(x, rl.full((64, 40), float(len(x)))))
+    compiled = rl.compile(net, max_plans=2)
+    with rl.no_grad():
+        for rows in range(60, 70):
+            compiled(rl.ones(rows, 40))
+    assert compiled._weights.bytes <= 3 * 64 * 40 * 4

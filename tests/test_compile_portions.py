@@ -116,3 +116,11 @@ def test_batches_that_divide_badly_are_not_cut(monkeypatch: pytest.MonkeyPatch) 
             x = rl.randn(rows, 10)
             same(compiled(x), x.relu() + 1)
             assert portions_of(compiled) == expected
+
+
+def test_batches_of_many_small_rows_are_cut_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    compiled, x = rl.compile(Of(lambda m, x: x.relu() + 1)), rl.ones(4_000_037, 1)  # a prime
+    with rl.no_grad():
+        assert compiled(x).shape == x.shape
+    assert portions_of(compiled) == 1

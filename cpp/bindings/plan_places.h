@@ -33,6 +33,7 @@ class PlanWeights {
       raise(PyExc_MemoryError, std::string(op) + ": cannot allocate " +
                                    std::to_string(key.prepared.bytes) + " bytes for a weight");
     }
+    drop_unused();
     fill(block->data());
     entries_.push_back({name, key, block});
     bytes_ += key.prepared.bytes;
@@ -41,6 +42,15 @@ class PlanWeights {
   int64_t bytes() const { return bytes_; }
 
  private:
+  // Lets go what only plans held that are gone.
+  void drop_unused() {
+    std::erase_if(entries_, [this](const Entry& each) {
+      if (each.block.use_count() > 1) return false;
+      bytes_ -= each.key.prepared.bytes;
+      return true;
+    });
+  }
+
   struct Entry {
     std::string name;
     runtime::WeightKey key;

@@ -184,7 +184,9 @@ void max_of_row(const PoolShape& s, const Windows<Axis>& windows, const T* plane
   using V = Native<T>;
   const V least = V::broadcast(-T(INFINITY));
   const int64_t last = first + count - 1;
-  const int64_t begin = windows.cols.taps(first).begin, end = windows.cols.taps(last).end;
+  // Not the first window's first tap: behind padding, dilation moves that past those of others.
+  const int64_t begin = larger(0, first * s.stride_w - s.padding_w);
+  const int64_t end = windows.cols.taps(last).end;
   for (int64_t x = begin; x < end; ++x) {
     V most = least;
     for (int64_t y = ys.begin; y < ys.end; y += ys.step) {

@@ -178,7 +178,8 @@ class Compiled:
             constant.read_again()
         if not self._release_source:  # a watch keeps what it saw
             watch.add(found.constants)
-            self._weights_watch.add(found.constants)
+            # Others are named after what they hold, so that no other contents go by their names.
+            self._weights_watch.add(each for each in found.constants if each.is_named)
         graph = found.graph.copy()
         optimise(graph)
         used = _Releaser(graph) if self._release_source else None

@@ -310,9 +310,10 @@ def _avg_pool(to: _Lowering, node: Node, args: list[Any]) -> Value:
 
 
 def _adaptive_avg_pool(to: _Lowering, node: Node, args: list[Any]) -> Value:
-    if args[0].shape == node.output.shape:  # each mean is of one element
-        return args[0]  # type: ignore[no-any-return]
-    return to.add(node, "pool", args[:1], "adaptive_avg_pool2d", kind="adaptive_avg", windows=[])
+    src: Value = args[0]
+    if src.shape == node.output.shape:  # each mean is of one element
+        return src
+    return to.add(node, "pool", [src], "adaptive_avg_pool2d", kind="adaptive_avg", windows=[])
 
 
 def _mean(to: _Lowering, node: Node, args: list[Any]) -> Value | None:

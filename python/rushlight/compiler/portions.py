@@ -23,9 +23,11 @@ def take_portions(graph: Graph) -> None:
     if moved <= _LARGE or _weight_bytes(graph) > _WEIGHTS or not _keeps_apart(graph, n):
         return
     image = moved // n
-    m = max((m for m in range(1, n) if n % m == 0 and image * m <= _PORTION), default=1)
-    if image * m >= _PORTION // 8:  # crumbs cost more than they save
-        _cut(graph, n, m)
+    most, fewest = max(1, _PORTION // image), _PORTION // (8 * image)
+    # Down to an eighth: crumbs cost more than they save.
+    for m in range(min(most, n // 2), max(0, fewest - 1), -1):
+        if n % m == 0:
+            return _cut(graph, n, m)
 
 
 def _bytes_moved(node: Node) -> int:
