@@ -123,6 +123,9 @@ class Table:
                 absent.setdefault((name, reason), []).append(row.name)
         for (name, reason), where in absent.items():
             lines.append(f"{name}: {reason}: {'; '.join(where)}")
+        disturbed = [f"{row.name} ({row.disturbed})" for row in rows if row.disturbed]
+        if disturbed:
+            lines.append(f"turns for which the machine never gave its best: {'; '.join(disturbed)}")
         if self.result.missing:
             lines.append(f"not installed: {', '.join(self.result.missing)}")
         gap = "\n" if self.markdown else ""

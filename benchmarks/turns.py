@@ -2,7 +2,8 @@
 
 Inside one process the spinning threads of one runtime slow the next. So a parent starts a worker
 per library and, row by row, tells them in turn to time it, round after round: what slows the
-machine for a while slows them all.
+machine for a while slows them all. A turn during which the machine gave less than its best is
+taken again (`steady.Steady`).
 
 A question is a module of this package with ``prepare(library, threads)``, which returns the rows
 in their order: by name, a function that builds the row's case. A case is a function without
@@ -12,6 +13,7 @@ and `Wrong` where its result fails the check, which comes before any timing.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -24,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from benchmarks.steady import Steady
 from benchmarks.timer import seconds_per_call
 
 __all__ = ["Case", "Row", "Rows", "Skip", "Worker", "Wrong", "take_turns"]
@@ -44,12 +47,16 @@ class Wrong(Exception):
 
 
 class Row:
-    """What came of one row: seconds of each round by library, and why a library has none."""
+    """What came of one row: seconds of each round by library, and why a library has none.
+
+    `disturbed` counts turns that the machine did not give its best at any try.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.seconds: dict[str, list[float]] = {}
         self.absent: dict[str, str] = {}
+        self.disturbed = 0
 
     def best(self, library: str) -> float | None:
         """Return the best round's median, in seconds."""
@@ -107,6 +114,7 @@ def take_turns(
     A row is built just before it is timed and dropped after it, so that no library holds the
     memory of the whole table.
     """
+    steady = Steady(threads)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(question, name, threads)) for name in libraries]
         names = dict.fromkeys(name for worker in workers for name in worker.rows if wanted(name))
@@ -119,12 +127,15 @@ def take_turns(
                     ready.append(worker)
                 else:
                     row.absent[worker.name] = reason
-            for turn in range(rounds + 1):
+            for worker in ready:
+                worker.ask("time", name, budget / 4)  # warms up
+            before = steady.disturbed
+            for _ in range(rounds):
                 for worker in ready:
-                    seconds = worker.ask("time", name, budget if turn else budget / 4)
-                    if turn:
-                        row.seconds.setdefault(worker.name, []).append(seconds)
+                    ask = functools.partial(worker.ask, "time", name, budget)
+                    row.seconds.setdefault(worker.name, []).append(steady.turn(ask))
                     time.sleep(PAUSE)
+            row.disturbed = steady.disturbed - before
             for worker in ready:
                 worker.ask("drop", name)
             yield row
