@@ -36,6 +36,15 @@ struct Job {
   int slots = 0;
 };
 
+// Neighbouring chunks. Each thread begins with the share that it had in the job before, so that
+// what it wrote there is in its own caches, and then helps with the others.
+struct alignas(64) Share {
+  std::atomic<int64_t> next{0};
+  int64_t end = 0;
+};
+
+constexpr int kMostShares = 64;
+
 // One job at a time. The gate holds, in one word, the job's number, whether it is open, and how
 // many workers joined: a worker that is slow to wake finds the gate closed and costs the caller
 // nothing.
@@ -46,12 +55,12 @@ class ThreadPool {
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
     grow(job.slots - 1);
     job_ = job;
-    next_chunk_.store(0, std::memory_order_relaxed);
+    divide();
     finished_.store(0, std::memory_order_relaxed);
     const uint64_t number = (gate_.load(std::memory_order_relaxed) & kNumberMask) + kNumberOne;
     gate_.store(number | kOpen, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) wake();
-    take_chunks(0);
+    take_chunks(0, 0);
     close();
     busy_.store(false, std::memory_order_release);
     return true;
@@ -65,11 +74,21 @@ class ThreadPool {
   static constexpr int kSpins =
       2000;  // some tens of microseconds: the gap between two layers of a network
 
-  void take_chunks(int slot) {
-    for (;;) {
-      const int64_t chunk = next_chunk_.fetch_add(1, std::memory_order_relaxed);
-      if (chunk >= job_.chunks) return;
-      job_.body(job_.context, chunk, slot);
+  void divide() {
+    shares_in_use_ = std::min(job_.slots, kMostShares);
+    for (int64_t i = 0; i < shares_in_use_; ++i) {
+      shares_[i].next.store(job_.chunks * i / shares_in_use_, std::memory_order_relaxed);
+      shares_[i].end = job_.chunks * (i + 1) / shares_in_use_;
+    }
+  }
+
+  void take_chunks(int slot, int first_share) {
+    for (int i = 0; i < shares_in_use_; ++i) {
+      Share& share = shares_[(first_share + i) % shares_in_use_];
+      while (share.next.load(std::memory_order_relaxed) < share.end) {
+        const int64_t chunk = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (chunk < share.end) job_.body(job_.context, chunk, slot);
+      }
     }
   }
 
@@ -100,7 +119,9 @@ class ThreadPool {
     // Python's signal handlers belong to Python's threads.
     pthread_sigmask(SIG_SETMASK, &all, &old);
     try {
-      for (; started_ < count; ++started_) std::thread(&ThreadPool::work, this).detach();
+      for (; started_ < count; ++started_) {
+        std::thread(&ThreadPool::work, this, started_ + 1).detach();
+      }
     } catch (const std::system_error&) {
       refused_ = true;
     }
@@ -135,14 +156,14 @@ class ThreadPool {
     return 0;
   }
 
-  void work() {
+  void work(int worker) {
     const FlushDenormals flush;
     uint64_t seen = 0;
     for (;;) {
       wait_for_job(seen);
       const int slot = join(seen);
       if (slot == 0) continue;
-      if (slot < job_.slots) take_chunks(slot);
+      if (slot < job_.slots) take_chunks(slot, worker);
       finished_.fetch_add(1, std::memory_order_release);
     }
   }
@@ -152,7 +173,8 @@ class ThreadPool {
   bool refused_ = false;
   Job job_;
   alignas(64) std::atomic<uint64_t> gate_{0};
-  alignas(64) std::atomic<int64_t> next_chunk_{0};
+  Share shares_[kMostShares];
+  int shares_in_use_ = 0;
   alignas(64) std::atomic<uint64_t> finished_{0};
   alignas(64) std::atomic<int> sleepers_{0};
   std::mutex mutex_;
