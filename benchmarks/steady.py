@@ -1,9 +1,9 @@
 """Whether the machine gives all it has.
 
-A shared or virtual machine's processors are at times two halves of one core, or someone else's: a
-second here, a minute there. What is timed meanwhile says nothing about a library. So a fixed
-number of multiply-adds is timed before and after a turn, and a turn that was not given the best
-speed seen so far is taken again.
+The processors of a shared or virtual machine are at times two halves of one core, far apart, or
+someone else's: a second here, a minute there. What is timed meanwhile says little about a library.
+So many small jobs of known work, which need all threads and a quick word between them, are timed
+before and after a turn, and a turn that had less than the best machine seen so far is taken again.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ __all__ = ["Steady"]
 
 T = TypeVar("T")
 
-ENOUGH = 0.88  # of the best speed seen so far
-PATIENCE = 40  # tries before a turn counts as it is
-PROBE = 50_000_000  # multiply-adds: about a millisecond of one core
+ENOUGH = 0.85  # of the best speed seen so far
 PAUSE = 0.1  # seconds until the next try: after some idleness threads may land elsewhere
+PATIENCE = 10.0  # seconds of tries until a turn counts as it is
+IN_ALL = 900.0  # seconds spent on trying again, of all turns together
+JOBS = 300
+MULTIPLY_ADDS = 200_000  # of a job: about a microsecond of two cores
 
 
 class Steady:
@@ -36,28 +38,37 @@ class Steady:
     def __init__(self, threads: int) -> None:
         _core.set_num_threads(threads)
         self._best = 0.0
+        self._left = IN_ALL
         self.disturbed = 0
         for _ in range(20):
             self._is_fast()
-            time.sleep(PAUSE / 4)
+            time.sleep(PAUSE)
 
     def _is_fast(self) -> bool:
         speed = 0.0
-        for _ in range(3):  # the first wakes the threads
+        for _ in range(4):  # the first wakes the threads
             start = time.perf_counter()
-            _core.probe_multiply_adds(PROBE)
-            speed = max(speed, PROBE / (time.perf_counter() - start))
+            for _ in range(JOBS):
+                _core.probe_multiply_adds(MULTIPLY_ADDS)
+            speed = max(speed, 1.0 / (time.perf_counter() - start))
         self._best = max(self._best, speed)
         return speed >= ENOUGH * self._best
 
     def turn(self, function: Callable[[], T]) -> T:
         """Return the function's result of a turn that the machine did not disturb."""
-        result = None
-        for _ in range(PATIENCE):
-            if self._is_fast():
+        began = time.monotonic()
+        while True:
+            fast = self._is_fast()
+            start = time.monotonic()
+            if fast:
                 result = function()
                 if self._is_fast():
-                    return result
+                    break
+            if start - began > min(PATIENCE, self._left):
+                self.disturbed += 1
+                start = time.monotonic()
+                result = function()
+                break
             time.sleep(PAUSE)
-        self.disturbed += 1
-        return function() if result is None else result
+        self._left -= start - began
+        return result

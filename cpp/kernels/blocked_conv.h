@@ -5,6 +5,7 @@
 
 #include "kernels/blocked.h"
 #include "kernels/blocked_weights.h"
+#include "kernels/integers.h"
 #include "simd/vec.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
@@ -21,6 +22,14 @@ int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, bool plai
 template <class T>
 void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const T* src,
                     const T* prepared, const Epilogue<T>& epilogue, T* dst, bool plain_dst);
+
+// How many bands of about `band` rows an image is cut into: one or an even number, so that the
+// halves of two threads are the same rows in every layer.
+inline int64_t even_bands(int64_t rows, int64_t band) {
+  if (band >= rows) return 1;
+  const int64_t bands = ceil_div(rows, band);
+  return bands + bands % 2;
+}
 
 // Whether BlockedKernels' conv2d is blocked_direct for a shape.
 template <class T>

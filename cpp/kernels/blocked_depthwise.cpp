@@ -1,5 +1,6 @@
 // Depthwise convolutions on blocked images: a vector holds one pixel of as many channels as it has
-// lanes, and every product is a vector times a vector. A task owns a band of rows of one block.
+// lanes, and every product is a vector times a vector. A task owns a band of rows of one block, and
+// bands come before blocks: so a thread reads mostly rows that it has written (see thread_pool.cpp).
 //
 // Nothing is copied: rows of taps outside the image are left out, and tiles at the ends of a row
 // take zeros for what lies outside.
@@ -17,10 +18,9 @@ struct DepthwisePlan {
   int64_t band, bands;  // output rows to a task, from the sizes alone
 
   explicit DepthwisePlan(const Conv2dShape& s) : blocks(ceil_div(s.ic, lanes)) {
-    constexpr int64_t wanted = 32, fewest_pixels = 256;
+    constexpr int64_t wanted = 64, fewest_pixels = 96;
     const int64_t thin = ceil_div(s.oh * s.n * blocks, wanted);
-    band = smaller(s.oh, larger(thin, ceil_div(fewest_pixels, s.ow)));
-    bands = ceil_div(s.oh, band);
+    bands = even_bands(s.oh, larger(thin, ceil_div(fewest_pixels, s.ow)));
     band = ceil_div(s.oh, bands);
   }
 };
@@ -206,10 +206,11 @@ void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const
   constexpr int64_t lanes = DepthwisePlan<T>::lanes;
   const RowKernel<T> kernel = row_kernel<T>(s);
   parallel(run, s.n * plan.blocks * plan.bands, [&](int64_t task, int) {
-    const int64_t plane = task / plan.bands, block = plane % plan.blocks;
+    const int64_t block = task % plan.blocks, band = task / plan.blocks % plan.bands;
+    const int64_t plane = task / (plan.blocks * plan.bands) * plan.blocks + block;
     const T* from = src + plane * s.ih * s.iw * lanes;
     const T* weight = prepared + block * s.kh * s.kw * lanes;
-    const int64_t first = task % plan.bands * plan.band;
+    const int64_t first = band * plan.band;
     for (int64_t oy = first; oy < smaller(s.oh, first + plan.band); ++oy) {
       const int64_t y0 = source_row(s, oy, 0);
       const Inside taps(y0, s.dilation_h, s.kh, s.ih);

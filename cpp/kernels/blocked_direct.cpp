@@ -51,7 +51,13 @@ struct DirectPlan {
     constexpr int64_t wanted = 16;
     const int64_t thin = ceil_div(s.oh * s.n * groups.count, wanted);
     band = smaller(band, larger(1, thin));
-    bands = ceil_div(s.oh, band);
+    // Halves of the image for two threads, as the layers before and behind have them: where both
+    // can keep all weights in their second-level caches.
+    constexpr int64_t weights_of_both = 524288 / int64_t{sizeof(T)}, halved = 2 * 98;
+    if (s.oh * s.ow >= halved && blocked_direct_weights<T>(s) <= weights_of_both) {
+      band = smaller(band, ceil_div(s.oh, 2));
+    }
+    bands = even_bands(s.oh, band);
     band = ceil_div(s.oh, bands);
     splits = smaller(groups.count, larger(1, ceil_div(wanted, s.n * bands)));
     groups_per_task = ceil_div(groups.count, splits);
