@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <optional>
+#include <span>
 
 #include "bindings/conv2d_arguments.h"
 #include "bindings/plan_arguments.h"
@@ -63,6 +64,22 @@ std::optional<std::string> algorithm_of(py::handle src_shape, py::handle weight_
   return name_of(found);
 }
 
+// The weight of a convolution as blocked kernels read it.
+template <class T>
+std::shared_ptr<runtime::WeightBlock> prepared_block(const char* op, const Conv2dShape& s,
+                                                     bool plain_src, const Array& weight,
+                                                     PlanWeights& weights,
+                                                     const std::string& name) {
+  const BlockedKernels<T>& kernels = blocked<T>();
+  const runtime::WeightKey key{
+      &kernels, kernels.prepared(s, plain_src), {s.oc, s.ic, s.kh, s.kw, s.groups}};
+  return weights.find(op, name, key, [&](void* memory) {
+    KernelScope scope(work_of_conv2d(s));
+    const Run& run = scope.with_workspace(op, 0);
+    kernels.prepare(run, s, plain_src, weight.data<T>(), static_cast<T*>(memory));
+  });
+}
+
 void add_conv2d(PlanObject& self, py::handle dst, py::handle src, py::handle src_shape,
                 py::handle weight_object, py::handle stride, py::handle padding,
                 py::handle dilation, py::handle groups, py::handle epilogue_object,
@@ -84,17 +101,84 @@ void add_conv2d(PlanObject& self, py::handle dst, py::handle src, py::handle src
     const Place from = self.source(op, "src", src, bytes_of(op, {s.n, ic, s.ih, s.iw}, dtype));
     const Place to = self.target(op, "dst", dst, bytes);
     const auto places = epilogue<T>(self, op, epilogue_object, dtype, oc, bytes, true);
-    const runtime::WeightKey key{
-        &kernels, kernels.prepared(s, plain), {s.oc, s.ic, s.kh, s.kw, s.groups}};
-    const int64_t work = work_of_conv2d(s);
-    auto block = weights.find(op, name, key, [&](void* memory) {
-      KernelScope scope(work);
-      const Run& run = scope.with_workspace(op, 0);
-      kernels.prepare(run, s, plain, weight.data<T>(), static_cast<T*>(memory));
-    });
-    self.plan.add(std::make_unique<runtime::BlockedConv2dStep<T>>(work, &kernels, s, plain, from,
-                                                                  std::move(block), places, to));
+    auto block = prepared_block<T>(op, s, plain, weight, weights, name);
+    self.plan.add(std::make_unique<runtime::BlockedConv2dStep<T>>(
+        work_of_conv2d(s), &kernels, s, plain, from, std::move(block), places, to));
   });
+}
+
+// One of a pair of convolutions, as Python gives it: (weight, stride, padding, dilation, groups,
+// epilogue, name).
+struct PairPart {
+  py::tuple parts;
+  Array weight;
+  Conv2dShape shape;
+
+  PairPart(const char* op, const char* name, py::handle object, std::span<const int64_t> src)
+      : parts(checked(op, name, object)),
+        weight(op, "weight", parts[0]),
+        shape(conv2d_shape(op, src, weight.sizes(),
+                           ConvSettings(op, parts[1], parts[2], parts[3], parts[4]))) {}
+
+  Dims result() const { return {shape.n, shape.oc, shape.oh, shape.ow}; }
+  py::object epilogue() const { return parts[5]; }
+  std::string name() const { return parts[6].cast<std::string>(); }
+
+ private:
+  static py::tuple checked(const char* op, const char* name, py::handle object) {
+    if (py::isinstance<py::tuple>(object) && py::len(object) == 7) {
+      auto parts = py::reinterpret_borrow<py::tuple>(object);
+      if (py::isinstance<py::str>(parts[6])) return parts;
+    }
+    raise_type(std::string(op) + ": " + name +
+               " must be (weight, stride, padding, dilation, groups, epilogue, name)");
+  }
+};
+
+void add_pair(PlanObject& self, py::handle dst, py::handle src, py::handle src_shape,
+              py::handle first_object, py::handle second_object, PlanWeights& weights) {
+  const char* op = "plan.blocked_pair";
+  const PairPart first(op, "first", first_object, integers(op, "src_shape", src_shape));
+  const PairPart second(op, "second", second_object, first.result());
+  const DType dtype = first.weight.dtype();
+  if (second.weight.dtype() != dtype) raise_type(std::string(op) + ": weights differ in dtype");
+  with_type(dtype, [&](auto t) {
+    using T = decltype(t);
+    const Conv2dShape &a = first.shape, &b = second.shape;
+    const BlockedKernels<T>& kernels = blocked<T>();
+    if (!kernels.pairs(a, b)) raise_value(std::string(op) + ": no kernel takes this pair");
+    const int64_t middle = padded<T>(a.oc), oc = padded<T>(b.oc);
+    const int64_t bytes = bytes_of(op, {b.n, oc, b.oh, b.ow}, dtype);
+    const Place from =
+        self.source(op, "src", src, bytes_of(op, {a.n, padded<T>(a.ic), a.ih, a.iw}, dtype));
+    const Place to = self.target(op, "dst", dst, bytes);
+    const auto between = epilogue<T>(self, op, first.epilogue(), dtype, middle, 0, true);
+    if (between.residual.kind != runtime::Place::Kind::none) {
+      raise_value(std::string(op) + ": first takes no residual");
+    }
+    const auto places = epilogue<T>(self, op, second.epilogue(), dtype, oc, bytes, true);
+    auto pointwise = prepared_block<T>(op, a, false, first.weight, weights, first.name());
+    auto depthwise = prepared_block<T>(op, b, false, second.weight, weights, second.name());
+    const int64_t work = checked_add(op, work_of_conv2d(a), work_of_conv2d(b));
+    self.plan.add(std::make_unique<runtime::BlockedPairStep<T>>(work, &kernels, a, b, from,
+                                                                std::move(pointwise), between,
+                                                                std::move(depthwise), places, to));
+  });
+}
+
+// Whether convolutions, each (src_shape, weight_shape, stride, padding, dilation, groups), are
+// computed in one step.
+bool is_pair(const py::tuple& first, const py::tuple& second, py::handle dtype) {
+  const char* op = "blocked_pairs";
+  const auto shape = [&](const py::tuple& c) {
+    if (c.size() != 6) raise_type(std::string(op) + ": a convolution is described by six values");
+    return conv2d_shape(op, integers(op, "src_shape", c[0]), integers(op, "weight_shape", c[1]),
+                        ConvSettings(op, c[2], c[3], c[4], c[5]));
+  };
+  const Conv2dShape a = shape(first), b = shape(second);
+  bool found = false;
+  with_type(floating(op, dtype), [&](auto t) { found = blocked<decltype(t)>().pairs(a, b); });
+  return found;
 }
 
 void add_pool(PlanObject& self, const std::string& kind, py::handle dst, py::handle src,
@@ -170,7 +254,9 @@ void add_affine(PlanObject& self, py::handle dst, py::handle src, py::handle sha
 void bind_blocked_steps(py::module_& m, py::class_<PlanObject>& plan) {
   m.def("channel_block", &channel_block);
   m.def("blocked_conv2d_algorithm", &algorithm_of);
+  m.def("blocked_pairs", &is_pair);
   plan.def("blocked_conv2d", &add_conv2d)
+      .def("blocked_pair", &add_pair)
       .def("blocked_pool", &add_pool)
       .def("reorder", &add_reorder)
       .def("blocked_affine", &add_affine);

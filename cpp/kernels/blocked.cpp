@@ -65,6 +65,8 @@ bool spans_little(const Conv2dShape& s) {
   return width * rows * static_cast<double>(s.ic) <= most;
 }
 
+}  // namespace
+
 template <class T>
 BlockedAlgorithm blocked_algorithm(const Conv2dShape& s, bool plain_src) {
   constexpr int64_t most_taps = 1024, most_plain = 8;
@@ -85,6 +87,11 @@ BlockedAlgorithm blocked_algorithm(const Conv2dShape& s, bool plain_src) {
   if (direct_cycles<T>(s) < (two < four ? two : four)) return BlockedAlgorithm::direct;
   return two < four ? BlockedAlgorithm::winograd2 : BlockedAlgorithm::winograd4;
 }
+
+template BlockedAlgorithm blocked_algorithm<float>(const Conv2dShape& s, bool plain_src);
+template BlockedAlgorithm blocked_algorithm<double>(const Conv2dShape& s, bool plain_src);
+
+namespace {
 
 template <class T>
 PreparedWeight blocked_prepared(const Conv2dShape& s, bool plain_src) {
@@ -128,13 +135,6 @@ void blocked_conv2d(const Run& run, const Conv2dShape& s, bool plain_src, const 
 }
 
 }  // namespace
-
-template <class T>
-bool blocked_is_direct(const Conv2dShape& s, bool plain_src) {
-  return blocked_algorithm<T>(s, plain_src) == BlockedAlgorithm::direct;
-}
-template bool blocked_is_direct<float>(const Conv2dShape& s, bool plain_src);
-template bool blocked_is_direct<double>(const Conv2dShape& s, bool plain_src);
 
 template <class T>
 double blocked_cost(const Conv2dShape& s, bool plain_src) {
@@ -379,7 +379,8 @@ void blocked_affine(const Run& run, const ReorderShape& s, const T* src,
 
 RUSHLIGHT_DEFINE_FAMILY(BlockedKernels, blocked, Native<T>::lanes, blocked_algorithm<T>,
                         blocked_prepared<T>, blocked_prepare<T>, blocked_workspace<T>,
-                        blocked_conv2d<T>, blocked_max_pool<T>, blocked_avg_pool<T>,
-                        blocked_mean<T>, to_blocked<T>, to_plain<T>, blocked_affine<T>)
+                        blocked_conv2d<T>, blocked_pairs<T>, blocked_pair_workspace<T>,
+                        blocked_pair<T>, blocked_max_pool<T>, blocked_avg_pool<T>, blocked_mean<T>,
+                        to_blocked<T>, to_plain<T>, blocked_affine<T>)
 
 }  // namespace rushlight::RUSHLIGHT_ISA

@@ -33,6 +33,14 @@ struct BlockedKernels {
   int64_t (*workspace)(const Conv2dShape& shape, bool plain_src, int slots);  // bytes
   void (*conv2d)(const Run& run, const Conv2dShape& shape, bool plain_src, const T* src,
                  const T* prepared, const Epilogue<T>& epilogue, T* dst);
+  // Whether a pointwise convolution and the depthwise one behind it are computed together.
+  // `between` stands behind the first's sums, and has no residual.
+  bool (*pairs)(const Conv2dShape& first, const Conv2dShape& second);
+  int64_t (*pair_workspace)(const Conv2dShape& first, const Conv2dShape& second,
+                            int slots);  // bytes
+  void (*pair)(const Run& run, const Conv2dShape& first, const Conv2dShape& second, const T* src,
+               const T* pointwise, const Epilogue<T>& between, const T* depthwise,
+               const Epilogue<T>& epilogue, T* dst);
   // `planes` of the shape counts blocks.
   void (*max_pool)(const Run& run, const PoolShape& shape, const T* src, T* dst);
   void (*avg_pool)(const Run& run, const PoolShape& shape, const T* src, T* dst);

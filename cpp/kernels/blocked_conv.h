@@ -31,9 +31,16 @@ inline int64_t even_bands(int64_t rows, int64_t band) {
   return bands + bands % 2;
 }
 
-// Whether BlockedKernels' conv2d is blocked_direct for a shape.
+// Rows `top` and following of one group of output channels, where a convolution is pointwise; dst
+// holds these rows only, block after block.
 template <class T>
-bool blocked_is_direct(const Conv2dShape& s, bool plain_src);
+void blocked_pointwise_rows(const Conv2dShape& s, const T* src, const T* prepared,
+                            const Epilogue<T>& epilogue, int64_t group, int64_t top, int64_t rows,
+                            T* dst);
+
+// How BlockedKernels' conv2d computes a shape.
+template <class T>
+BlockedAlgorithm blocked_algorithm(const Conv2dShape& s, bool plain_src);
 
 template <class T>
 int64_t blocked_depthwise_weights(const Conv2dShape& s);
@@ -42,6 +49,23 @@ void blocked_depthwise_prepare(const Conv2dShape& s, const T* weight, T* to);
 template <class T>
 void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
                        const Epilogue<T>& epilogue, T* dst);
+
+// Output rows from `first` to `end` of one block of channels. src stands at row `top` of the block,
+// dst and what the epilogue reads at row `first`.
+template <class T>
+void blocked_depthwise_rows(const Conv2dShape& s, const T* src, int64_t top, const T* weight,
+                            const Epilogue<T>& epilogue, int64_t first, int64_t end, T* dst);
+
+// See BlockedKernels. Two convolutions on blocked images: `between` and `epilogue` stand behind the
+// sums of the first and of the second.
+template <class T>
+bool blocked_pairs(const Conv2dShape& first, const Conv2dShape& second);
+template <class T>
+int64_t blocked_pair_workspace(const Conv2dShape& first, const Conv2dShape& second, int slots);
+template <class T>
+void blocked_pair(const Run& run, const Conv2dShape& first, const Conv2dShape& second, const T* src,
+                  const T* pointwise, const Epilogue<T>& between, const T* depthwise,
+                  const Epilogue<T>& epilogue, T* dst);
 
 // BlockedKernels' prepare for filters that lie in any order, groups aside.
 template <class T>

@@ -1,6 +1,7 @@
 // Depthwise convolutions on blocked images: a vector holds one pixel of as many channels as it has
 // lanes, and every product is a vector times a vector. A task owns a band of rows of one block, and
-// bands come before blocks: so a thread reads mostly rows that it has written (see thread_pool.cpp).
+// bands come before blocks: so a thread reads mostly rows that it has written (see
+// thread_pool.cpp).
 //
 // Nothing is copied: rows of taps outside the image are left out, and tiles at the ends of a row
 // take zeros for what lies outside.
@@ -200,41 +201,52 @@ void blocked_depthwise_prepare(const Conv2dShape& s, const T* weight, T* to) {
 }
 
 template <class T>
+void blocked_depthwise_rows(const Conv2dShape& s, const T* src, int64_t top, const T* weight,
+                            const Epilogue<T>& epilogue, int64_t first, int64_t end, T* dst) {
+  constexpr int64_t lanes = Native<T>::lanes;
+  const RowKernel<T> kernel = row_kernel<T>(s);
+  for (int64_t oy = first; oy < end; ++oy) {
+    const int64_t y0 = source_row(s, oy, 0);
+    const Inside taps(y0, s.dilation_h, s.kh, s.ih);
+    const int64_t y = y0 + taps.low * s.dilation_h;
+    const DepthwiseRow<T> row{src + (y - top) * s.iw * lanes,
+                              weight + taps.low * s.kw * lanes,
+                              taps.high - taps.low,
+                              s.dilation_h * s.iw * lanes,
+                              s.iw,
+                              -s.padding_w,
+                              s.stride_w,
+                              s.kw,
+                              s.dilation_w};
+    const int64_t at = (oy - first) * s.ow * lanes;
+    kernel(row, epilogue.at(0, at), s.ow, dst + at);
+  }
+}
+
+template <class T>
 void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
                        const Epilogue<T>& epilogue, T* dst) {
   const DepthwisePlan<T> plan(s);
   constexpr int64_t lanes = DepthwisePlan<T>::lanes;
-  const RowKernel<T> kernel = row_kernel<T>(s);
   parallel(run, s.n * plan.blocks * plan.bands, [&](int64_t task, int) {
     const int64_t block = task % plan.blocks, band = task / plan.blocks % plan.bands;
     const int64_t plane = task / (plan.blocks * plan.bands) * plan.blocks + block;
-    const T* from = src + plane * s.ih * s.iw * lanes;
-    const T* weight = prepared + block * s.kh * s.kw * lanes;
-    const int64_t first = band * plan.band;
-    for (int64_t oy = first; oy < smaller(s.oh, first + plan.band); ++oy) {
-      const int64_t y0 = source_row(s, oy, 0);
-      const Inside taps(y0, s.dilation_h, s.kh, s.ih);
-      const int64_t y = y0 + taps.low * s.dilation_h;
-      const DepthwiseRow<T> row{from + y * s.iw * lanes,
-                                weight + taps.low * s.kw * lanes,
-                                taps.high - taps.low,
-                                s.dilation_h * s.iw * lanes,
-                                s.iw,
-                                -s.padding_w,
-                                s.stride_w,
-                                s.kw,
-                                s.dilation_w};
-      const int64_t at = (plane * s.oh + oy) * s.ow * lanes;
-      kernel(row, epilogue.at(block * lanes, at), s.ow, dst + at);
-    }
+    const int64_t first = band * plan.band, end = smaller(s.oh, first + plan.band);
+    const int64_t at = (plane * s.oh + first) * s.ow * lanes;
+    blocked_depthwise_rows(s, src + plane * s.ih * s.iw * lanes, 0,
+                           prepared + block * s.kh * s.kw * lanes, epilogue.at(block * lanes, at),
+                           first, end, dst + at);
   });
 }
 
-#define RUSHLIGHT_BLOCKED_DEPTHWISE(T)                                                      \
-  template int64_t blocked_depthwise_weights<T>(const Conv2dShape& s);                      \
-  template void blocked_depthwise_prepare<T>(const Conv2dShape& s, const T* weight, T* to); \
-  template void blocked_depthwise<T>(const Run& run, const Conv2dShape& s, const T* src,    \
-                                     const T* prepared, const Epilogue<T>& epilogue, T* dst);
+#define RUSHLIGHT_BLOCKED_DEPTHWISE(T)                                                        \
+  template int64_t blocked_depthwise_weights<T>(const Conv2dShape& s);                        \
+  template void blocked_depthwise_prepare<T>(const Conv2dShape& s, const T* weight, T* to);   \
+  template void blocked_depthwise<T>(const Run& run, const Conv2dShape& s, const T* src,      \
+                                     const T* prepared, const Epilogue<T>& epilogue, T* dst); \
+  template void blocked_depthwise_rows<T>(const Conv2dShape& s, const T* src, int64_t top,    \
+                                          const T* weight, const Epilogue<T>& epilogue,       \
+                                          int64_t first, int64_t end, T* dst);
 RUSHLIGHT_BLOCKED_DEPTHWISE(float)
 RUSHLIGHT_BLOCKED_DEPTHWISE(double)
 

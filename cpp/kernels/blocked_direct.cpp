@@ -282,15 +282,29 @@ void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const 
   });
 }
 
-#define RUSHLIGHT_BLOCKED_DIRECT(T)                                                             \
-  template int64_t blocked_direct_weights<T>(const Conv2dShape& s);                             \
-  template void blocked_direct_prepare<T>(const Run& run, const Conv2dShape& s, bool plain_src, \
-                                          const T* weight, const FilterOrder& order, T* to);    \
-  template int64_t blocked_direct_workspace<T>(const Conv2dShape& s, bool plain_src,            \
-                                               bool plain_dst, int slots);                      \
-  template void blocked_direct<T>(const Run& run, const Conv2dShape& s, bool plain_src,         \
-                                  const T* src, const T* prepared, const Epilogue<T>& epilogue, \
-                                  T* dst, bool plain_dst);
+template <class T>
+void blocked_pointwise_rows(const Conv2dShape& s, const T* src, const T* prepared,
+                            const Epilogue<T>& epilogue, int64_t group, int64_t top, int64_t rows,
+                            T* dst) {
+  const bool plain_src = false;
+  const DirectPlan<T> plan(s, plain_src);
+  const DirectTask<T> task(plan, prepared, epilogue);
+  task.compute(src + top * s.iw * plan.lanes, s.ih * s.iw * plan.lanes, rows, group,
+               task.local_results(group, rows, dst));
+}
+
+#define RUSHLIGHT_BLOCKED_DIRECT(T)                                                                \
+  template int64_t blocked_direct_weights<T>(const Conv2dShape& s);                                \
+  template void blocked_direct_prepare<T>(const Run& run, const Conv2dShape& s, bool plain_src,    \
+                                          const T* weight, const FilterOrder& order, T* to);       \
+  template int64_t blocked_direct_workspace<T>(const Conv2dShape& s, bool plain_src,               \
+                                               bool plain_dst, int slots);                         \
+  template void blocked_direct<T>(const Run& run, const Conv2dShape& s, bool plain_src,            \
+                                  const T* src, const T* prepared, const Epilogue<T>& epilogue,    \
+                                  T* dst, bool plain_dst);                                         \
+  template void blocked_pointwise_rows<T>(const Conv2dShape& s, const T* src, const T* prepared,   \
+                                          const Epilogue<T>& epilogue, int64_t group, int64_t top, \
+                                          int64_t rows, T* dst);
 RUSHLIGHT_BLOCKED_DIRECT(float)
 RUSHLIGHT_BLOCKED_DIRECT(double)
 

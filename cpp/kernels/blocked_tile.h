@@ -159,19 +159,15 @@ const TileKernel<T>* tile_kernels() {
   return kernels;
 }
 
-// A run of pixels cut into tiles: as many of the largest as leave a rest that is cut well.
-struct TileCut {
-  int64_t largest;
-  int rest_count = 0;
-  int rest[4];  // kinds
+// How few pixels are cut into tiles, for every number of them.
+struct TileCuts {
+  static constexpr int most = 2 * kLargestTile;
+  int count[most] = {}, kinds[most][4] = {};
 
-  explicit TileCut(int64_t pixels) {
-    constexpr int64_t most = 2 * kLargestTile;  // cut with care
-    largest = pixels < most ? 0 : (pixels - kLargestTile) / kLargestTile;
-    int left = static_cast<int>(pixels - largest * kLargestTile);
+  constexpr TileCuts() {
     // cost[n]: about the cycles per weight of n pixels, small tiles wait for their sums
-    int cost[most + 1] = {}, first[most + 1] = {};
-    for (int n = 1; n <= left; ++n) {
+    int cost[most] = {}, first[most] = {};
+    for (int n = 1; n < most; ++n) {
       cost[n] = 1 << 20;
       for (int kind = 0; kind < kTileKinds; ++kind) {
         const int size = kTileSizes[kind];
@@ -179,11 +175,25 @@ struct TileCut {
         const int with = cost[n - size] + 1 + 4 * (size < 4 ? 4 : size);
         if (with < cost[n]) cost[n] = with, first[n] = kind;
       }
+      for (int left = n; left > 0; left -= kTileSizes[first[left]]) {
+        kinds[n][count[n]++] = first[left];
+      }
     }
-    while (left > 0 && rest_count < 4) {
-      rest[rest_count++] = first[left];
-      left -= kTileSizes[first[left]];
-    }
+  }
+};
+inline constexpr TileCuts kTileCuts;
+
+// A run of pixels cut into tiles: as many of the largest as leave a rest that is cut well.
+struct TileCut {
+  int64_t largest;
+  int rest_count;
+  const int* rest;  // kinds
+
+  explicit TileCut(int64_t pixels) {
+    largest = pixels < TileCuts::most ? 0 : (pixels - kLargestTile) / kLargestTile;
+    const int64_t left = pixels - largest * kLargestTile;
+    rest_count = kTileCuts.count[left];
+    rest = kTileCuts.kinds[left];
   }
 
   int64_t tiles() const { return largest + rest_count; }

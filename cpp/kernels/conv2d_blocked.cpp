@@ -54,7 +54,7 @@ struct Regions {
   Regions(const Conv2dShape& whole, const Conv2dShape& s, bool is_prepared)
       : plain(reads_plain(s)),
         tasks(has_tasks(whole)),
-        direct(blocked_is_direct<T>(s, reads_plain(s))) {
+        direct(blocked_algorithm<T>(s, reads_plain(s)) == BlockedAlgorithm::direct) {
     src = plain ? 0 : s.n * round_up(s.ic, lanes) * s.ih * s.iw;
     dst = direct ? 0 : s.n * round_up(s.oc, lanes) * s.oh * s.ow;
     values = round_up(s.oc, lanes);  // a scale or shift, filled up

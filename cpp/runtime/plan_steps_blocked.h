@@ -43,6 +43,46 @@ class BlockedConv2dStep : public Step {
   Place dst_;
 };
 
+// A pointwise convolution and the depthwise one behind it.
+template <class T>
+class BlockedPairStep : public Step {
+ public:
+  BlockedPairStep(int64_t work, const BlockedKernels<T>* kernels, const Conv2dShape& first,
+                  const Conv2dShape& second, Place src, std::shared_ptr<WeightBlock> pointwise,
+                  const EpiloguePlaces<T>& between, std::shared_ptr<WeightBlock> depthwise,
+                  const EpiloguePlaces<T>& epilogue, Place dst)
+      : Step(work),
+        kernels_(kernels),
+        first_(first),
+        second_(second),
+        src_(src),
+        pointwise_(std::move(pointwise)),
+        between_(between),
+        depthwise_(std::move(depthwise)),
+        epilogue_(epilogue),
+        dst_(dst) {}
+
+  int64_t workspace(int slots) const override {
+    return kernels_->pair_workspace(first_, second_, slots);
+  }
+  void run(const Memory& memory, const Run& run) const override {
+    kernels_->pair(run, first_, second_, memory.at<const T>(src_),
+                   static_cast<const T*>(pointwise_->data()), between_.get(memory),
+                   static_cast<const T*>(depthwise_->data()), epilogue_.get(memory),
+                   memory.at<T>(dst_));
+  }
+
+ private:
+  const BlockedKernels<T>* kernels_;
+  Conv2dShape first_, second_;
+  Place src_;
+  std::shared_ptr<WeightBlock> pointwise_;
+  EpiloguePlaces<T> between_;
+  std::shared_ptr<WeightBlock> depthwise_;
+  EpiloguePlaces<T> epilogue_;
+  Place dst_;
+};
+
 // From one layout to the other, or to the means of planes.
 template <class T>
 class ReorderStep : public Step {

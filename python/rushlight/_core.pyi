@@ -322,6 +322,11 @@ def blocked_conv2d_algorithm(
     dtype: _DType,
     src_blocked: bool,
 ) -> str | None: ...
+def blocked_pairs(
+    first: tuple[Any, ...],
+    second: tuple[Any, ...],
+    dtype: _DType,
+) -> bool: ...
 
 class PlanWeights:
     """The weights of a compiled net as kernels read them, shared by its plans."""
@@ -435,6 +440,15 @@ class Plan:
         weights: PlanWeights,
         name: str,
         src_blocked: bool,
+    ) -> None: ...
+    def blocked_pair(
+        self,
+        dst: _Place,
+        src: _Place,
+        src_shape: Sequence[int],
+        first: tuple[Any, ...],
+        second: tuple[Any, ...],
+        weights: PlanWeights,
     ) -> None: ...
     def blocked_pool(
         self,

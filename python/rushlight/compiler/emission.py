@@ -54,8 +54,10 @@ def emit(
     for node in nodes:
         _STEPS[node.op](emitter, node)
         steps += [node] * (plan.steps - len(steps))
-        if used is not None and "weight" in node.settings:
-            used(node.settings["weight"])
+        if used is not None:
+            for part in node.parts:
+                if "weight" in part.settings:
+                    used(part.settings["weight"])
     return plan, steps
 
 
@@ -140,6 +142,19 @@ def _conv2d(to: _Emitter, node: Node) -> None:
     else:
         to.plan.conv2d(*places, src.shape, weight, *sizes, epilogue, to.weights, name)
     to.activate(node)
+
+
+def _pair(to: _Emitter, node: Node) -> None:
+    first, second = (_part_of_pair(to, node, each) for each in node.parts)
+    src = node.inputs[0]
+    to.plan.blocked_pair(to.place(node.output), to.place(src), src.shape, first, second, to.weights)
+
+
+def _part_of_pair(to: _Emitter, node: Node, part: Node) -> tuple[Any, ...]:
+    weight, name = _folded(part, 4)
+    done = part.settings
+    sizes = (done["stride"], done["padding"], done["dilation"], done["groups"])
+    return weight, *sizes, to.epilogue(part), name
 
 
 def _linear(to: _Emitter, node: Node) -> None:
@@ -326,6 +341,7 @@ _STEPS: dict[str, Callable[[_Emitter, Node], None]] = {
     "log_softmax": _log_softmax,
     "matmul": _matmul,
     "pad": _pad,
+    "pair": _pair,
     "pointwise": _pointwise,
     "pool": _pool,
     "reorder": _reorder,

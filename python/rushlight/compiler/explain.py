@@ -123,7 +123,7 @@ def explain(program: Program, weights: _core.PlanWeights) -> Explanation:
 
 def _row(node: Node, seconds: float | None) -> Row:
     read = [each for each in node.inputs if each.constant is None]
-    weight = node.settings.get("weight")
+    weights = [part.settings["weight"] for part in node.parts if "weight" in part.settings]
     shapes = f"{' '.join(map(_shape, read))} -> {' '.join(map(_shape, node.outputs))}"
     nbytes = sum(each.nbytes for each in (*node.inputs, *node.outputs))
     return Row(
@@ -131,13 +131,15 @@ def _row(node: Node, seconds: float | None) -> Row:
         ("eager " if node.op == "call" else "") + " + ".join(node.fused),
         _algorithm(node),
         shapes,
-        _multiply_adds(node),
-        nbytes + (weight.array.nbytes if weight is not None else 0),
+        sum(map(_multiply_adds, node.parts)),
+        nbytes + sum(weight.array.nbytes for weight in weights),
         seconds,
     )
 
 
 def _algorithm(node: Node) -> str:
+    if node.op == "pair":
+        return "blocked pair"
     if node.op != "conv2d":
         return ""
     done, src = node.settings, node.inputs[0]

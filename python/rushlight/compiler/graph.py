@@ -139,6 +139,12 @@ class Node:
         self.fused = self.fused or [self.op]
 
     @property
+    def parts(self) -> tuple[Node, ...]:
+        """The nodes that a pair was made of; else the node itself."""
+        parts: tuple[Node, ...] = self.settings.get("parts", (self,))
+        return parts
+
+    @property
     def output(self) -> Value:
         """The only output, or the first."""
         return self.outputs[0]

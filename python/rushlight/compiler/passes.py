@@ -12,6 +12,7 @@ from rushlight.autograd.grad_mode import no_grad
 from rushlight.compiler.graph import Constant, Graph, Node, Value, digest
 from rushlight.compiler.layouts import choose_layouts
 from rushlight.compiler.lowering import lower
+from rushlight.compiler.pairs import join_pairs
 from rushlight.compiler.portions import take_portions
 from rushlight.compiler.structure import filled, leaves_of
 from rushlight.compiler.views import collapsed, spread_steps
@@ -331,6 +332,7 @@ PASSES: list[Callable[[Graph], None]] = [
     use_linear,
     take_portions,
     choose_layouts,
+    join_pairs,
     copy_results,
     make_dense,
 ]
