@@ -12,6 +12,7 @@ import reference
 import rushlight as rl
 from compiling import Of, check, settled
 from rushlight import _core, nn
+from rushlight.compiler.compiled import Compiled
 from rushlight.nn import functional as F
 from test_blocked import TYPES, close, padded, plan_of
 
@@ -194,3 +195,13 @@ def test_a_residual_behind() -> None:
         other=nn.Conv2d(16, 200, 1),
     )
     assert "blocked pair" in algorithms(check(net, rl.randn(2, 16, 14, 14)))
+
+
+def test_weights_go_while_the_plan_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = settled(Block(nn.ReLU))
+    # What is let go at the end does not count here: the peak of memory comes before.
+    monkeypatch.setattr(Compiled, "_release", lambda self, entry: None)
+    compiled = rl.compile(net, release_source=True)
+    with rl.no_grad():
+        compiled(rl.randn(1, 16, 14, 14))
+    assert all(part.weight.isnan().all() for part in (net.expand[0], net.depthwise[0]))

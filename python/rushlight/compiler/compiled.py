@@ -289,7 +289,7 @@ class _Releaser:
     """Lets a weight go as soon as the last node that it belongs to has its steps."""
 
     def __init__(self, graph: Graph) -> None:
-        weights = [node.settings.get("weight") for node in graph.nodes]
+        weights = [part.settings.get("weight") for node in graph.nodes for part in node.parts]
         self._left = Counter(id(each.tensor) for each in weights if each is not None)
         self._read = _read_as_they_are(graph)
 

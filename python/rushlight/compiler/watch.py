@@ -48,7 +48,7 @@ class Watch:
                 or storage.exported is not exported
             ):
                 return True
-        return any(
+        return bool(self._exported) and any(
             not np.array_equal(_bits(tensor._array), bits) for tensor, bits in self._exported
         )
 
