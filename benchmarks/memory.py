@@ -1,8 +1,9 @@
-"""Peak memory of one inference, each library in a fresh process.
+"""Peak memory of one inference, and how soon it comes, each library in a fresh process.
 
 The peak is the growth of the resident set, from before the net is loaded from a file (the library
 is imported) to its highest point while the net runs three times. `rushlight` is a compiled net that
-lets the parameters go (``release_source=True``).
+lets the parameters go (``release_source=True``). Loading is what a library does with the file, the
+first call the first inference, in which Rushlight compiles; both with one thread.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,10 +64,10 @@ def report(name: str, shape: tuple[int, ...], libraries: list[str]) -> str:
             command = [sys.executable, "-m", "benchmarks.memory", library, name, folder]
             command += map(str, shape)
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-            peak, whole = map(int, done.stdout.split()[-2:])
+            peak, whole, loading, first = map(float, done.stdout.split()[-4:])
             lines.append(
                 f"  {library:<12} {peak / MIB:7.1f} MiB, {peak / needed:.2f} times that; process"
-                f" {whole / MIB:7.1f} MiB"
+                f" {whole / MIB:7.1f} MiB; loading {loading:.2f} s, first call {first:.2f} s"
             )
     return "\n".join(lines)
 
@@ -130,16 +132,23 @@ def _runner(library: str, name: str, folder: Path, shape: tuple[int, ...]) -> Ca
     return adapter(library, 1).from_files(folder, x)  # type: ignore[no-any-return]
 
 
-def _measure(library: str, name: str, folder: Path, shape: tuple[int, ...]) -> tuple[int, int]:
+def _measure(
+    library: str, name: str, folder: Path, shape: tuple[int, ...]
+) -> tuple[int, int, float, float]:
+    """Return bytes that were added at the peak, bytes in all, and seconds to load and to call."""
     from benchmarks.peers import adapter
 
     adapter(library, 1)
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts afresh
+    start = time.perf_counter()
     run = _runner(library, name, folder, shape)
-    for _ in range(3):
+    loaded = time.perf_counter()
+    run()
+    first = time.perf_counter() - loaded
+    for _ in range(2):
         run()
-    return _status("VmHWM") - before, _status("VmHWM")
+    return _status("VmHWM") - before, _status("VmHWM"), loaded - start, first
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 ``python -m benchmarks models [--threads 1 2] [--peers ...] [--rows ...]``. float32, evaluation
 mode, no recording for backward, the same weights for all. Each output is checked against float64
 before it is timed. `rushlight` is ``rushlight.compile(net)``, `eager` the net itself, which counts
-as no peer. At the end, peak memory of a ResNet-18 beside what it must hold, and of a ResNet-50.
+as no peer. At the end, peak memory of a ResNet-18 beside what it must hold, and of a ResNet-50,
+with the time that loading and the first call take.
 """
 
 from __future__ import annotations
