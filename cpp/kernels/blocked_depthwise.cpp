@@ -141,29 +141,102 @@ RUSHLIGHT_INLINE void with_tile_size(int64_t size, const Body& body) {
   }
 }
 
-template <class T, int KERNEL, int STRIDE>
-void depthwise_row(const DepthwiseRow<T>& r, const Epilogue<T>& e, int64_t count, T* dst) {
-  constexpr int64_t lanes = Native<T>::lanes, most = STRIDE == 1 ? 8 : 6, fewest = 4;
-  const int64_t reach = (r.kernel - 1) * r.dilation;
+// Calls body(first, Pixels) for tiles of a row, as even as can be.
+template <class Body>
+RUSHLIGHT_INLINE void for_each_tile(int64_t count, int64_t most, const Body& body) {
+  constexpr int64_t fewest = 4;
   int64_t tiles = ceil_div(count, most);
   for (int64_t o = 0; o < count;) {
     const int64_t even =
         tiles > 0 ? ceil_div(count - o, tiles--) : 1;  // what is left, in equal parts
     const int64_t size = even < fewest ? 1 : even;
-    const int64_t x = r.x0 + o * r.stride;
-    const bool edge = x < 0 || x + (size - 1) * r.stride + reach >= r.width;
-    with_tile_size(size, [&](auto pixels) {
-      constexpr int tile = decltype(pixels)::value;
-      const Epilogue<T> moved = e.at(0, o * lanes);
-      if (edge) {
-        depthwise_tile<T, tile, KERNEL, STRIDE, true>(r, x, moved, dst + o * lanes);
-      } else {
-        depthwise_tile<T, tile, KERNEL, STRIDE, false>(r, x, moved, dst + o * lanes);
-      }
-    });
+    with_tile_size(size, [&](auto pixels) { body(o, pixels); });
     o += size;
   }
+}
+
+template <class T, int KERNEL, int STRIDE>
+void depthwise_row(const DepthwiseRow<T>& r, const Epilogue<T>& e, int64_t count, T* dst) {
+  constexpr int64_t lanes = Native<T>::lanes, most = STRIDE == 1 ? 8 : 6;
+  const int64_t reach = (r.kernel - 1) * r.dilation;
+  for_each_tile(count, most, [&](int64_t o, auto pixels) {
+    constexpr int tile = decltype(pixels)::value;
+    const int64_t x = r.x0 + o * r.stride;
+    const bool edge = x < 0 || x + (tile - 1) * r.stride + reach >= r.width;
+    const Epilogue<T> moved = e.at(0, o * lanes);
+    if (edge) {
+      depthwise_tile<T, tile, KERNEL, STRIDE, true>(r, x, moved, dst + o * lanes);
+    } else {
+      depthwise_tile<T, tile, KERNEL, STRIDE, false>(r, x, moved, dst + o * lanes);
+    }
+  });
   e.function(dst, count * lanes);
+}
+
+// Two rows of outputs of 3x3 taps, without strides or dilation: what both read is loaded once.
+template <class T>
+struct DepthwiseTwoRows {
+  const T* rows[4];  // null outside the image
+  const T* weight;
+  int64_t width, x0;
+};
+
+template <class T, int TILE, bool EDGE>
+RUSHLIGHT_INLINE void depthwise_two_tiles(const DepthwiseTwoRows<T>& r, int64_t x,
+                                          Native<T> (*acc)[TILE]) {
+  using V = Native<T>;
+  constexpr int lanes = V::lanes, seen = TILE + 2;
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) {
+    if (r.rows[k] == nullptr) continue;
+    const T* from = r.rows[k] + x * lanes;  // may lie outside the image
+    V value[seen];
+#pragma GCC unroll 16
+    for (int i = 0; i < seen; ++i) {
+      const bool inside = !EDGE || (x + i >= 0 && x + i < r.width);
+      value[i] = inside ? loaded_once(V::load(from + i * lanes)) : V::zero();
+    }
+#pragma GCC unroll 2
+    for (int row = 0; row < 2; ++row) {
+      const int ky = k - row;
+      if (ky < 0 || ky > 2) continue;
+#pragma GCC unroll 3
+      for (int kx = 0; kx < 3; ++kx) {
+        const V w = V::load(r.weight + (ky * 3 + kx) * lanes);
+#pragma GCC unroll 8
+        for (int t = 0; t < TILE; ++t) acc[row][t] = fma(w, value[t + kx], acc[row][t]);
+      }
+    }
+  }
+}
+
+template <class T>
+void depthwise_two_rows(const DepthwiseTwoRows<T>& r, const Epilogue<T>& e, int64_t count, T* dst) {
+  using V = Native<T>;
+  constexpr int64_t lanes = V::lanes, most = 8;
+  for_each_tile(count, most, [&](int64_t o, auto pixels) {
+    constexpr int tile = decltype(pixels)::value;
+    const int64_t x = r.x0 + o;
+    V acc[2][tile];
+#pragma GCC unroll 8
+    for (int t = 0; t < tile; ++t) acc[0][t] = acc[1][t] = V::zero();
+    if (x < 0 || x + tile + 1 >= r.width) {
+      depthwise_two_tiles<T, tile, true>(r, x, acc);
+    } else {
+      depthwise_two_tiles<T, tile, false>(r, x, acc);
+    }
+    const int64_t below = (count + o) * lanes;
+    finish_tile<T, tile>(acc[0], e.at(0, o * lanes), dst + o * lanes);
+    finish_tile<T, tile>(acc[1], e.at(0, below), dst + below);
+  });
+  e.function(dst, 2 * count * lanes);
+}
+
+// Enough registers for two rows.
+template <class T>
+bool takes_two_rows(const Conv2dShape& s) {
+  return RUSHLIGHT_VECTOR_BYTES == 64 && s.kh == 3 && s.kw == 3 && s.stride_h == 1 &&
+         s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1;
 }
 
 template <class T>
@@ -205,7 +278,17 @@ void blocked_depthwise_rows(const Conv2dShape& s, const T* src, int64_t top, con
                             const Epilogue<T>& epilogue, int64_t first, int64_t end, T* dst) {
   constexpr int64_t lanes = Native<T>::lanes;
   const RowKernel<T> kernel = row_kernel<T>(s);
-  for (int64_t oy = first; oy < end; ++oy) {
+  int64_t oy = first;
+  for (; takes_two_rows<T>(s) && oy + 2 <= end; oy += 2) {
+    DepthwiseTwoRows<T> rows{{}, weight, s.iw, -s.padding_w};
+    for (int k = 0; k < 4; ++k) {
+      const int64_t y = source_row(s, oy, k);
+      if (y >= 0 && y < s.ih) rows.rows[k] = src + (y - top) * s.iw * lanes;
+    }
+    const int64_t at = (oy - first) * s.ow * lanes;
+    depthwise_two_rows(rows, epilogue.at(0, at), s.ow, dst + at);
+  }
+  for (; oy < end; ++oy) {
     const int64_t y0 = source_row(s, oy, 0);
     const Inside taps(y0, s.dilation_h, s.kh, s.ih);
     const int64_t y = y0 + taps.low * s.dilation_h;
