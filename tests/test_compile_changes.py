@@ -196,3 +196,14 @@ def test_prepared_weights_go_with_the_last_plan() -> None:
         for rows in range(60, 70):
             compiled(rl.ones(rows, 40))
     assert compiled._weights.bytes <= 3 * 64 * 40 * 4
+
+
+def test_a_forward_that_only_changes_its_input() -> None:
+    def forward(m: Any, x: Any) -> None:
+        x.add_(1)
+
+    compiled, x = rl.compile(Of(forward)), rl.zeros(3)
+    with rl.no_grad():
+        assert compiled(x) is None
+        assert compiled(x) is None
+    assert x.tolist() == [2.0, 2.0, 2.0]

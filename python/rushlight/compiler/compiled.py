@@ -16,7 +16,7 @@ from rushlight.autograd.inplace import check_in_place, check_place, check_writab
 from rushlight.autograd.tape import unfollowed
 from rushlight.compiler.errors import CompileError
 from rushlight.compiler.explain import Explanation, explain
-from rushlight.compiler.graph import Constant, Graph
+from rushlight.compiler.graph import Constant, Graph, Slot
 from rushlight.compiler.passes import optimise
 from rushlight.compiler.profiler import Event, Profile
 from rushlight.compiler.program import Program
@@ -40,12 +40,11 @@ class _Entry:
     program: Program
     watch: Watch = field(default_factory=Watch)
 
-    @property
-    def returns_tensor(self) -> bool:
-        """Whether the result is one tensor and nothing else happens."""
-        return len(self.program.graph.outputs) == 1 and not isinstance(
-            self.trace.result, (tuple, list, dict)
-        )
+    # Whether the result is one tensor and no input is changed.
+    is_plain: bool = False
+
+    def __post_init__(self) -> None:
+        self.is_plain = isinstance(self.trace.result, Slot) and not self.trace.written
 
 
 class Compiled:
@@ -201,6 +200,8 @@ class Compiled:
 
     def _run(self, entry: _Entry, args: Any, kwargs: Any, out: Any) -> Any:
         if not kwargs and len(args) == 1 and isinstance(args[0], TensorBase):
+            if out is None and entry.is_plain:  # most calls
+                return wrap(entry.program.run((args[0]._array,))[0])
             leaves = list(args)
         else:
             leaves = leaves_of((args, kwargs))
@@ -212,8 +213,6 @@ class Compiled:
         if entry.trace.written:
             _write_back(entry.trace.written, leaves, results)
         if out is None:
-            if entry.returns_tensor:
-                return wrap(results[0])
             return filled(entry.trace.result, lambda number: wrap(results[number]))
         if places is None:
             made = filled(entry.trace.result, lambda number: wrap(results[number]))
