@@ -84,16 +84,21 @@ void dot_block(const T* src, const T* weight, const LinearShape& s, int64_t rows
   }
 }
 
+// Sums of neighbouring features from `i` on, with what stands behind them.
+template <class V, class T>
+RUSHLIGHT_INLINE V finished(V x, const Epilogue<T>& epilogue, int64_t i) {
+  if (epilogue.scale != nullptr) x = x * V::load(epilogue.scale + i);
+  if (epilogue.shift != nullptr) x += V::load(epilogue.shift + i);
+  if (epilogue.residual != nullptr) x += V::load(epilogue.residual + i);
+  return activate(x, epilogue);
+}
+
 // The epilogue of `count` neighbouring features of one row, in place.
 template <class T>
 void finish_features(const Epilogue<T>& epilogue, int64_t count, T* to) {
   for_each_vector<T>(0, count, [&](auto v, int64_t i) {
     using V = decltype(v);
-    V x = V::load(to + i);
-    if (epilogue.scale != nullptr) x = x * V::load(epilogue.scale + i);
-    if (epilogue.shift != nullptr) x += V::load(epilogue.shift + i);
-    if (epilogue.residual != nullptr) x += V::load(epilogue.residual + i);
-    activate(x, epilogue).store(to + i);
+    finished(V::load(to + i), epilogue, i).store(to + i);
   });
 }
 
@@ -129,8 +134,10 @@ void forward_tile_rows(const Run& run, const LinearShape& s, const T* src, const
   const int64_t step = ceil_div(work_per_task, s.rows * s.ic * tile_cols<T>);
   const auto store = [&](int64_t row, int64_t column, const T* sums, int64_t count) {
     const int64_t first = row * s.oc + column;
+    const Epilogue<T> e = epilogue.at(column, first);
+    if (count == Native<T>::lanes) return finished(Native<T>::load(sums), e, 0).store(dst + first);
     copy_run(dst + first, sums, count);
-    finish_features(epilogue.at(column, first), count, dst + first);
+    finish_features(e, count, dst + first);
   };
   parallel(run, ceil_div(panels, step), [&](int64_t task, int) {
     const int64_t end = smaller(panels, (task + 1) * step);
