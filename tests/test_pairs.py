@@ -85,6 +85,13 @@ def test_some_of_these_join(isa: str) -> None:
     assert joined >= set(PAIRS) - {"images", "padding beyond the taps"}
 
 
+def test_huge_shapes_are_refused_at_once() -> None:
+    huge = (1, 16, 1 << 36, 600)
+    first = (huge, (32, 16, 1, 1), (1, 1), (0, 0), (1, 1), 1)
+    second = ((1, 32, *huge[2:]), (32, 1, 3, 3), (1, 1), (1, 1), (1, 1), 32)
+    assert not _core.blocked_pairs(first, second, np.dtype("f8"))
+
+
 def test_bad_arguments() -> None:
     first, second = sizes(PAIRS["one band"])
     a, b = np.ones(first[1], np.float32), np.ones(second[1], np.float32)
@@ -205,3 +212,10 @@ def test_weights_go_while_the_plan_is_made(monkeypatch: pytest.MonkeyPatch) -> N
     with rl.no_grad():
         compiled(rl.randn(1, 16, 14, 14))
     assert all(part.weight.isnan().all() for part in (net.expand[0], net.depthwise[0]))
+
+
+def test_bands_that_see_nothing_of_the_image() -> None:
+    # With so many weights that some are fetched ahead, shared out among no pixels.
+    depthwise = nn.Conv2d(528, 528, 1, padding=(26, 0), groups=528)
+    net = nn.Sequential(nn.Conv2d(520, 528, 1), depthwise, nn.Conv2d(528, 8, 1)).eval()
+    assert "blocked pair" in algorithms(check(net, rl.randn(1, 520, 260, 62)))

@@ -12,30 +12,34 @@ namespace {
 template <class T>
 struct PairPlan {
   static constexpr int64_t lanes = Native<T>::lanes;
+  static constexpr int64_t kMost = 229376 / int64_t{sizeof(T)};  // elements of a band
 
   const Conv2dShape& second;
   ChannelGroups<T> groups;
   int64_t band, bands;  // output rows to a task
   int64_t rows;         // of the first's result that a band reads, at most
 
-  PairPlan(const Conv2dShape& first, const Conv2dShape& second)
-      : second(second), groups(first.oc), bands(1) {
-    constexpr int64_t fewest_tasks = 6, most = 229376 / int64_t{sizeof(T)};
-    cut();
-    while (bands < second.oh && (buffer() > most || second.n * bands * groups.count < fewest_tasks))
-      ++bands, cut();
-  }
-
-  void cut() {
-    band = ceil_div(second.oh, bands);
+  PairPlan(const Conv2dShape& first, const Conv2dShape& second) : second(second), groups(first.oc) {
+    constexpr int64_t fewest_tasks = 6;
     const int64_t reach = (second.kh - 1) * second.dilation_h + 1;
+    const int64_t fitting = kMost / (kGroupBlocks * second.iw * lanes);
+    band = second.oh;
+    if (fitting < second.ih) {
+      band = smaller(band, larger(1, (fitting - reach) / second.stride_h + 1));
+    }
+    bands = ceil_div(second.oh, band);
+    bands = larger(bands, smaller(second.oh, ceil_div(fewest_tasks, second.n * groups.count)));
+    band = ceil_div(second.oh, bands);
     rows = smaller(second.ih, (band - 1) * second.stride_h + reach);
   }
-  int64_t buffer() const { return kGroupBlocks * rows * second.iw * lanes; }
-  // Rows that are computed, over those that there are.
-  double repeated() const {
-    return static_cast<double>(bands * rows) / static_cast<double>(second.ih);
+
+  // Whether a band stays in the second-level cache, and few rows are computed twice.
+  bool is_worth_it() const {
+    constexpr double most_repeated = 1.2;
+    const double repeated = static_cast<double>(bands * rows) / static_cast<double>(second.ih);
+    return buffer() <= kMost && repeated <= most_repeated;
   }
+  int64_t buffer() const { return kGroupBlocks * rows * second.iw * lanes; }
 };
 
 bool is_pointwise(const Conv2dShape& s) {
@@ -47,12 +51,11 @@ bool is_pointwise(const Conv2dShape& s) {
 
 template <class T>
 bool blocked_pairs(const Conv2dShape& first, const Conv2dShape& second) {
-  constexpr double most_repeated = 1.2;
   if (!is_pointwise(first) || first.n != second.n || first.oc != second.ic) return false;
   if (first.oh != second.ih || first.ow != second.iw) return false;
   if (blocked_algorithm<T>(first, false) != BlockedAlgorithm::direct) return false;
   if (blocked_algorithm<T>(second, false) != BlockedAlgorithm::depthwise) return false;
-  return PairPlan<T>(first, second).repeated() <= most_repeated;
+  return PairPlan<T>(first, second).is_worth_it();
 }
 
 template <class T>

@@ -85,8 +85,8 @@ Header* header_of(void* block) {
 }
 
 // Large blocks begin where a large page does, and ask for such pages: filling them takes fewer page
-// faults, and reading them fewer walks through page tables. The rest of a block has small pages, so
-// that memory which nobody touches stays with the system.
+// faults, and reading them fewer walks through page tables. The rest of a block has small pages: of
+// memory that nobody touches, less than one large page is taken.
 constexpr size_t kLargePage = size_t{2} << 20;
 
 void* memory_from_system(size_t bytes) {

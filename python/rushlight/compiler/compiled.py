@@ -39,9 +39,8 @@ class _Entry:
     trace: Trace
     program: Program
     watch: Watch = field(default_factory=Watch)
-
     # Whether the result is one tensor and no input is changed.
-    is_plain: bool = False
+    is_plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.is_plain = isinstance(self.trace.result, Slot) and not self.trace.written

@@ -78,10 +78,10 @@ class _Emitter:
         """Return where a value lies, as plans take it."""
         return self.homes.place(value)
 
-    def epilogue(self, node: Node, residual: int = 1) -> tuple[Any, ...]:
+    def epilogue(self, node: Node) -> tuple[Any, ...]:
         """Return what stands behind the sums of a node whose weight has its factors in it."""
         done, block = node.settings, node.output.block
-        other = self.place(node.inputs[residual]) if len(node.inputs) > residual else None
+        other = self.place(node.inputs[1]) if len(node.inputs) > 1 else None
         last = done.get("clamp")
         if block:  # where kernels take functions
             last = last or done.get("activation")
@@ -145,12 +145,12 @@ def _conv2d(to: _Emitter, node: Node) -> None:
 
 
 def _pair(to: _Emitter, node: Node) -> None:
-    first, second = (_part_of_pair(to, node, each) for each in node.parts)
+    first, second = (_part_of_pair(to, each) for each in node.parts)
     src = node.inputs[0]
     to.plan.blocked_pair(to.place(node.output), to.place(src), src.shape, first, second, to.weights)
 
 
-def _part_of_pair(to: _Emitter, node: Node, part: Node) -> tuple[Any, ...]:
+def _part_of_pair(to: _Emitter, part: Node) -> tuple[Any, ...]:
     weight, name = _folded(part, 4)
     done = part.settings
     sizes = (done["stride"], done["padding"], done["dilation"], done["groups"])

@@ -54,7 +54,10 @@ def _sizes(node: Node) -> tuple[Any, ...]:
 
 
 def _pair(first: Node, second: Node) -> Node:
-    """Return the node of both, which makes the value that the second made."""
+    """Return the node of both, which makes the value that the second made.
+
+    Both read values in blocks, which no later pass replaces: the parts' inputs stay true.
+    """
     pair = Node(
         "pair",
         [first.inputs[0], *second.inputs[1:]],
