@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -82,6 +83,14 @@ SHAPES = {
     "depthwise no padding": Shape((2, 3, 8, 19), (3, 3, 3), padding=(0, 0), groups=3),
     "depthwise wide padding": Shape((2, 3, 2, 3), (3, 3, 3), (2, 2), (9, 12), groups=3),
     "depthwise long rows": Shape((1, 2, 40, 700), (2, 3, 3), groups=2),
+    "few pixels": Shape((37, 40, 2, 2), (29, 3, 3)),
+    "few pixels, stride": Shape((19, 21, 5, 4), (23, 3, 2), (2, 3), (1, 0), (1, 2)),
+    "few pixels, 1x1": Shape((18, 50, 2, 3), (70, 1, 1), padding=(0, 0)),
+    "few pixels, 5x5": Shape((16, 17, 4, 4), (13, 5, 5), padding=(2, 2)),
+    "few pixels, 8x8": Shape((3, 5, 8, 8), (7, 3, 3)),
+    "few pixels, far apart": Shape((17, 3, 3, 2), (4, 2, 2), (3, 2), (9, 7), (5, 6)),
+    "few pixels, depthwise": Shape((35, 150, 4, 4), (150, 3, 3), groups=150),
+    "few pixels, depthwise stride": Shape((16, 70, 5, 7), (70, 3, 5), (2, 2), (1, 2), groups=70),
     "empty batch": Shape((0, 16, 9, 10), (16, 3, 3)),
 }
 
@@ -94,7 +103,24 @@ def _accepts(algorithm: str, shape: Shape) -> bool:
     if algorithm == "blocked":
         depthwise = shape.groups == shape.src[1] == shape.weight[0]
         return shape.src[0] > 0 and (shape.groups == 1 or depthwise)
+    if algorithm == "chwn":
+        return _has_few_pixels(shape)
     return True
+
+
+def _has_few_pixels(shape: Shape) -> bool:
+    n, ic, *size = shape.src
+    sizes, pairs = [math.prod(size), math.prod(shape.weight[1:])], 1
+    outputs = 1
+    for axis in range(2):
+        step, padding = shape.stride[axis], shape.padding[axis]
+        reach = [tap * shape.dilation[axis] for tap in range(shape.weight[1 + axis])]
+        count = (size[axis] + 2 * padding - reach[-1] - 1) // step + 1
+        at = [output * step - padding + tap for output in range(count) for tap in reach]
+        pairs *= sum(0 <= each < size[axis] for each in at)
+        outputs *= count
+    depthwise = shape.groups == ic == shape.weight[0]
+    return n > 0 and (shape.groups == 1 or depthwise) and max(*sizes, outputs) <= 64 and pairs <= 2048
 
 
 def _inputs(shape: Shape, dtype: Any = np.float32) -> tuple[Any, Any, Any, tuple[Any, ...]]:
@@ -175,7 +201,7 @@ def test_a_shape_that_the_algorithm_does_not_accept() -> None:
 
 def test_unknown_algorithm_lists_the_valid_ones() -> None:
     with pytest.raises(
-        ValueError, match="gemm, direct, depthwise, winograd2, winograd4, blocked, got 'fft'"
+        ValueError, match="gemm, direct, depthwise, winograd2, winograd4, blocked, chwn, got 'fft'"
     ):
         _core.set_conv_algorithm("fft")
 

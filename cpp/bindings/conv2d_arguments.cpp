@@ -21,6 +21,7 @@ constexpr Algorithm all_algorithms[] = {
     {"gemm", ConvAlgorithm::gemm},           {"direct", ConvAlgorithm::direct},
     {"depthwise", ConvAlgorithm::depthwise}, {"winograd2", ConvAlgorithm::winograd2},
     {"winograd4", ConvAlgorithm::winograd4}, {"blocked", ConvAlgorithm::blocked},
+    {"chwn", ConvAlgorithm::chwn},
 };
 
 std::atomic<ConvAlgorithm> forced_algorithm{ConvAlgorithm::automatic};

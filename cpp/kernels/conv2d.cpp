@@ -64,7 +64,7 @@ template <class T>
 PreparedWeight conv2d_prepared(const Conv2dShape& s) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::forward);
   const auto layout = static_cast<int64_t>(algorithm);
-  if (algorithm == ConvAlgorithm::depthwise) return {0, layout};
+  if (algorithm == ConvAlgorithm::depthwise || algorithm == ConvAlgorithm::chwn) return {0, layout};
   if (algorithm == ConvAlgorithm::direct) {
     return {direct_weights<T>(s) * int64_t{sizeof(T)}, layout};
   }
@@ -101,6 +101,7 @@ int64_t conv2d_forward_workspace(const Conv2dShape& s, bool is_prepared, int slo
     return depthwise_rows_accepts(s) ? depthwise_rows_workspace<T>(s, slots)
                                      : depthwise_workspace<T>(s, slots);
   }
+  if (algorithm == ConvAlgorithm::chwn) return chwn_forward_workspace<T>(s, slots);
   if (algorithm == ConvAlgorithm::direct) return direct_workspace<T>(s, is_prepared, slots);
   if (algorithm == ConvAlgorithm::blocked) return by_blocks_workspace<T>(s, is_prepared, slots);
   if (const int tile = winograd_tile(algorithm)) {
@@ -117,6 +118,7 @@ void conv2d_forward(const Run& run, const Conv2dShape& s, const T* src, const T*
     return depthwise_rows_accepts(s) ? depthwise_rows(run, s, src, weight, epilogue, dst)
                                      : depthwise_forward(run, s, src, weight, epilogue, dst);
   }
+  if (algorithm == ConvAlgorithm::chwn) return chwn_forward(run, s, src, weight, epilogue, dst);
   if (algorithm == ConvAlgorithm::direct) {
     return direct_forward(run, s, src, weight, prepared, epilogue, dst);
   }

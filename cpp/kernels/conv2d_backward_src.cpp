@@ -81,6 +81,7 @@ int64_t conv2d_backward_src_workspace(const Conv2dShape& s, int slots) {
   if (algorithm == ConvAlgorithm::depthwise && depthwise_gradients_fit<T>(s)) {
     return depthwise_backward_src_workspace<T>(s, slots);
   }
+  if (algorithm == ConvAlgorithm::chwn) return chwn_backward_src_workspace<T>(s, slots);
   if (algorithm == ConvAlgorithm::blocked) return by_blocks_backward_workspace<T>(s, slots);
   if (algorithm == ConvAlgorithm::direct) return strided_src_workspace<T>(s, slots);
   if (const int tile = winograd_tile(algorithm)) {
@@ -102,6 +103,9 @@ void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, 
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::backward_src);
   if (algorithm == ConvAlgorithm::depthwise && depthwise_gradients_fit<T>(s)) {
     return depthwise_backward_src(run, s, weight, diff_dst, diff_src);
+  }
+  if (algorithm == ConvAlgorithm::chwn) {
+    return chwn_backward_src(run, s, weight, diff_dst, diff_src);
   }
   if (algorithm == ConvAlgorithm::direct) return strided_src(run, s, weight, diff_dst, diff_src);
   if (algorithm == ConvAlgorithm::blocked) {

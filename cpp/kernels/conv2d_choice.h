@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "kernels/chwn.h"
 #include "kernels/conv2d.h"
 #include "kernels/conv2d_blocked.h"
 #include "kernels/direct.h"
@@ -49,6 +50,8 @@ bool accepts(const Conv2dShape& s, ConvAlgorithm algorithm, Direction direction)
     case ConvAlgorithm::blocked:
       return direction == Direction::forward ? by_blocks_accepts<T>(s)
                                              : by_blocks_backward_accepts<T>(s);
+    case ConvAlgorithm::chwn:
+      return chwn_accepts(s);
     default:
       return true;
   }
@@ -127,6 +130,9 @@ ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
     consider(ConvAlgorithm::blocked, direction == Direction::forward
                                          ? by_blocks_cost<T>(s)
                                          : by_blocks_backward_cost<T>(s));
+  }
+  if (accepts<T>(s, ConvAlgorithm::chwn, direction)) {
+    consider(ConvAlgorithm::chwn, chwn_cost<T>(s, direction == Direction::backward_src));
   }
   if (accepts<T>(s, ConvAlgorithm::direct, direction)) {
     consider(ConvAlgorithm::direct, strided_back
