@@ -250,7 +250,7 @@ void chwn_backward_src(const Run& run, const Conv2dShape& s, const T* weight, co
 
 template <class T>
 double chwn_cost(const Conv2dShape& s, bool backward) {
-  constexpr double per_turned = 3, per_weight = 0.2;
+  constexpr double per_turned = 10, per_weight = 0.2;
   constexpr double per_fma = RUSHLIGHT_VECTOR_BYTES == 64 ? 1.1 : 0.6;
   const ChwnPlan<T> plan{ChwnProblem(s, backward)};
   const double pairs = static_cast<double>(WindowPairs::count(s) * plan.blocks);

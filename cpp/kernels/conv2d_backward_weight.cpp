@@ -1,5 +1,6 @@
 // The gradients of a convolution to its weight, the sum over the images of
 // diff_dst * columns(src)^T, and to its bias.
+#include "kernels/chwn.h"
 #include "kernels/conv2d_backward.h"
 #include "kernels/conv2d_sizes.h"
 #include "kernels/depthwise_backward.h"
@@ -13,8 +14,19 @@ namespace rushlight::RUSHLIGHT_ISA {
 namespace {
 
 template <class T>
+bool weight_by_chwn(const Conv2dShape& s) {
+  constexpr int64_t tiny_plane = 8;
+  const bool forced = s.algorithm == ConvAlgorithm::chwn && chwn_accepts(s);
+  const bool chosen = s.algorithm == ConvAlgorithm::automatic && s.groups == s.ic &&
+                      s.groups == s.oc && depthwise_by_images<T>(s, tiny_plane);
+  return s.groups > 1 && (forced || chosen);
+}
+
+template <class T>
 bool weight_by_depthwise(const Conv2dShape& s) {
-  return choose_algorithm<T>(s, Direction::forward) == ConvAlgorithm::depthwise &&
+  const bool chosen = s.algorithm == ConvAlgorithm::automatic && has_small_groups(s);
+  if (s.algorithm != ConvAlgorithm::depthwise && !chosen) return false;
+  return accepts<T>(s, ConvAlgorithm::depthwise, Direction::forward) &&
          depthwise_gradients_fit<T>(s);
 }
 
@@ -168,6 +180,7 @@ void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part,
 
 template <class T>
 int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
+  if (weight_by_chwn<T>(s)) return chwn_depthwise_weight_workspace<T>(s, slots);
   if (weight_by_depthwise<T>(s)) return depthwise_backward_weight_workspace<T>(s, slots);
   if (weight_is_direct<T>(s)) return direct_weight_workspace<T>(s, slots);
   if (const int tile = weight_tile<T>(s)) {
@@ -183,8 +196,10 @@ int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
 template <class T>
 void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, const T* diff_dst,
                             T* diff_weight) {
-  if (weight_by_depthwise<T>(s))
+  if (weight_by_chwn<T>(s)) return chwn_depthwise_weight(run, s, src, diff_dst, diff_weight);
+  if (weight_by_depthwise<T>(s)) {
     return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
+  }
   if (weight_is_direct<T>(s)) return direct_weight(run, s, src, diff_dst, diff_weight);
   if (const int tile = weight_tile<T>(s)) {
     return winograd_weight_groups(run, s, tile, src, diff_dst, diff_weight);

@@ -105,16 +105,41 @@ double strided_gemm_cost(const Conv2dShape& s) {
                    static_cast<double>(oc) * per_pixel);
 }
 
+// Groups of so few outputs that a matrix product is not worth its packing.
+inline bool has_small_groups(const Conv2dShape& s) {
+  constexpr int64_t few_outputs = 4;
+  return s.groups > 1 && s.oc <= few_outputs * s.groups;
+}
+
+// Whether the planes of a depthwise convolution are so short, of at most `longest` pixels, and its
+// images so many, that vectors are better filled with images.
+template <class T>
+bool depthwise_by_images(const Conv2dShape& s, int64_t longest) {
+  return 2 * s.n >= Native<T>::lanes && larger(s.ih * s.iw, s.oh * s.ow) <= longest &&
+         chwn_accepts(s);
+}
+
+// Of those for groups of one input channel; measured.
+template <class T>
+ConvAlgorithm choose_depthwise(const Conv2dShape& s, Direction direction) {
+  constexpr int64_t tiny_plane = 8, short_plane = 64;
+  const bool forward = direction == Direction::forward;
+  if (depthwise_by_images<T>(s, forward ? tiny_plane : 2 * tiny_plane)) return ConvAlgorithm::chwn;
+  const bool is_short = larger(s.ih * s.iw, s.oh * s.ow) <= short_plane;
+  if (forward && is_short && s.ic >= Native<T>::lanes && by_blocks_accepts<T>(s)) {
+    return ConvAlgorithm::blocked;
+  }
+  return ConvAlgorithm::depthwise;
+}
+
 // The forced algorithm where it can, else the cheapest.
 template <class T>
 ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
-  constexpr int64_t few_outputs = 4, few_channels = 16;
+  constexpr int64_t few_channels = 16;
   const bool forced = s.algorithm != ConvAlgorithm::automatic;
   if (forced && accepts<T>(s, s.algorithm, direction)) return s.algorithm;
-  // With more outputs to a group, the matrix product is worth its packing.
-  if (s.groups > 1 && s.oc <= few_outputs * s.groups &&
-      accepts<T>(s, ConvAlgorithm::depthwise, direction)) {
-    return ConvAlgorithm::depthwise;
+  if (has_small_groups(s) && accepts<T>(s, ConvAlgorithm::depthwise, direction)) {
+    return choose_depthwise<T>(s, direction);
   }
   if (s.n * s.oc * s.oh * s.ow == 0) return ConvAlgorithm::gemm;
   const WinogradProblem<T> problem = winograd_problem<T>(s, direction);
