@@ -254,7 +254,8 @@ double chwn_cost(const Conv2dShape& s, bool backward) {
   constexpr double per_fma = RUSHLIGHT_VECTOR_BYTES == 64 ? 1.1 : 0.6;
   const ChwnPlan<T> plan{ChwnProblem(s, backward)};
   const double pairs = static_cast<double>(WindowPairs::count(s) * plan.blocks);
-  const double turned = static_cast<double>(plan.blocks * (plan.p.src_image() + plan.p.dst_image()));
+  const double turned =
+      static_cast<double>(plan.blocks * (plan.p.src_image() + plan.p.dst_image()));
   const double weights = static_cast<double>(plan.p.rows) * static_cast<double>(plan.p.channels);
   return pairs * weights * per_fma + turned * per_turned +
          weights * static_cast<double>(plan.p.taps) * per_weight;
@@ -296,8 +297,8 @@ void chwn_depthwise_weight(const Run& run, const Conv2dShape& s, const T* src, c
     zero_run(sums, count * taps * lanes);
     for (int64_t image = 0; image < s.n; image += lanes) {
       const int64_t images = smaller(lanes, s.n - image);
-      turn_in(src + (image * s.ic + first) * src_plane, s.ic * src_plane, images,
-              count * src_plane, own_src);
+      turn_in(src + (image * s.ic + first) * src_plane, s.ic * src_plane, images, count * src_plane,
+              own_src);
       turn_in(diff_dst + (image * s.oc + first) * dst_plane, s.oc * dst_plane, images,
               count * dst_plane, own_dst);
       add_tap_sums(pairs, count, src_plane, dst_plane, own_src, own_dst, sums);

@@ -38,16 +38,16 @@ template <class T>
 void chwn_depthwise_weight(const Run& run, const Conv2dShape& s, const T* src, const T* diff_dst,
                            T* diff_weight);
 
-#define RUSHLIGHT_CHWN(prefix, T)                                                                 \
-  prefix template int64_t chwn_forward_workspace<T>(const Conv2dShape&, int);                     \
-  prefix template void chwn_forward<T>(const Run&, const Conv2dShape&, const T*, const T*,        \
-                                       const Epilogue<T>&, T*);                                   \
-  prefix template int64_t chwn_backward_src_workspace<T>(const Conv2dShape&, int);                \
-  prefix template void chwn_backward_src<T>(const Run&, const Conv2dShape&, const T*, const T*,   \
-                                            T*);                                                  \
-  prefix template double chwn_cost<T>(const Conv2dShape&, bool);                                  \
-  prefix template int64_t chwn_depthwise_weight_workspace<T>(const Conv2dShape&, int);            \
-  prefix template void chwn_depthwise_weight<T>(const Run&, const Conv2dShape&, const T*,         \
+#define RUSHLIGHT_CHWN(prefix, T)                                                               \
+  prefix template int64_t chwn_forward_workspace<T>(const Conv2dShape&, int);                   \
+  prefix template void chwn_forward<T>(const Run&, const Conv2dShape&, const T*, const T*,      \
+                                       const Epilogue<T>&, T*);                                 \
+  prefix template int64_t chwn_backward_src_workspace<T>(const Conv2dShape&, int);              \
+  prefix template void chwn_backward_src<T>(const Run&, const Conv2dShape&, const T*, const T*, \
+                                            T*);                                                \
+  prefix template double chwn_cost<T>(const Conv2dShape&, bool);                                \
+  prefix template int64_t chwn_depthwise_weight_workspace<T>(const Conv2dShape&, int);          \
+  prefix template void chwn_depthwise_weight<T>(const Run&, const Conv2dShape&, const T*,       \
                                                 const T*, T*);
 RUSHLIGHT_CHWN(extern, float)
 RUSHLIGHT_CHWN(extern, double)

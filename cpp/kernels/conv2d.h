@@ -8,7 +8,16 @@
 
 namespace rushlight {
 
-enum class ConvAlgorithm { automatic, gemm, direct, depthwise, winograd2, winograd4, blocked, chwn };
+enum class ConvAlgorithm {
+  automatic,
+  gemm,
+  direct,
+  depthwise,
+  winograd2,
+  winograd4,
+  blocked,
+  chwn
+};
 
 // src [n, ic, ih, iw], weight [oc, ic / groups, kh, kw], dst [n, oc, oh, ow].
 struct Conv2dShape {

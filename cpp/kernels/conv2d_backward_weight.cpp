@@ -7,28 +7,12 @@
 #include "kernels/direct_weight.h"
 #include "kernels/gemm.h"
 #include "kernels/im2col.h"
+#include "kernels/positions_weight.h"
 #include "kernels/reduce.h"
 #include "kernels/winograd_weight.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
-
-template <class T>
-bool weight_by_chwn(const Conv2dShape& s) {
-  constexpr int64_t tiny_plane = 8;
-  const bool forced = s.algorithm == ConvAlgorithm::chwn && chwn_accepts(s);
-  const bool chosen = s.algorithm == ConvAlgorithm::automatic && s.groups == s.ic &&
-                      s.groups == s.oc && depthwise_by_images<T>(s, tiny_plane);
-  return s.groups > 1 && (forced || chosen);
-}
-
-template <class T>
-bool weight_by_depthwise(const Conv2dShape& s) {
-  const bool chosen = s.algorithm == ConvAlgorithm::automatic && has_small_groups(s);
-  if (s.algorithm != ConvAlgorithm::depthwise && !chosen) return false;
-  return accepts<T>(s, ConvAlgorithm::depthwise, Direction::forward) &&
-         depthwise_gradients_fit<T>(s);
-}
 
 template <class T>
 WinogradWeightProblem<T> winograd_weight_problem(const Conv2dShape& s) {
@@ -68,37 +52,58 @@ double weight_gemm_cost(const Conv2dShape& s) {
   const Sizes z(s);
   const double pixels = static_cast<double>(s.n * z.dst_plane);
   const double vectors = static_cast<double>(ceil_div(z.taps, Native<T>::lanes));
-  const double per_element = z.pointwise ? 2.5 : 5, per_sum = 2;  // packing, and partial sums
-  const double sums = static_cast<double>(WeightPlan(s).parts * s.oc * z.taps);
+  const double per_element = z.pointwise ? 2.5 : 5, per_sum = 1;  // packing, and partial sums
+  const int64_t parts = WeightPlan(s).parts;
+  const double sums = static_cast<double>((parts > 1 ? parts + 1 : 1) * s.oc * z.taps);
   return pixels * static_cast<double>(round_up(z.oc, tile_rows)) * vectors * kCyclesPerFma +
          pixels * static_cast<double>(z.taps + z.oc) * per_element + sums * per_sum;
 }
 
-// 2 or 4 for Winograd's gradient, forced or the cheapest, else 0.
 template <class T>
-int weight_tile(const Conv2dShape& s) {
-  if (!accepts<T>(s, ConvAlgorithm::winograd4, Direction::forward)) return 0;
-  if (s.n * s.oh * s.ow == 0 || s.ic == 0 || s.oc == 0) return 0;
-  if (s.algorithm == ConvAlgorithm::gemm) return 0;
-  if (const int tile = winograd_tile(s.algorithm)) return tile;
-  if (!s.may_use_winograd) return 0;
-  const WinogradWeightProblem<T> problem = winograd_weight_problem<T>(s);
-  const double product = weight_gemm_cost<T>(s);
-  const double tile2 = winograd_weight_cost(problem, 2), tile4 = winograd_weight_cost(problem, 4);
-  if (product <= tile2 && product <= tile4) return 0;
-  return tile2 < tile4 ? 2 : 4;
+bool weight_accepts(const Conv2dShape& s, ConvAlgorithm algorithm) {
+  switch (algorithm) {
+    case ConvAlgorithm::gemm:
+      return true;
+    case ConvAlgorithm::direct:
+      return direct_weight_accepts(s);
+    case ConvAlgorithm::depthwise:
+      return accepts<T>(s, algorithm, Direction::forward) && depthwise_gradients_fit<T>(s);
+    case ConvAlgorithm::chwn:
+      return s.groups > 1 ? chwn_accepts(s) : positions_weight_accepts(s);
+    case ConvAlgorithm::winograd2:
+    case ConvAlgorithm::winograd4:
+      return accepts<T>(s, algorithm, Direction::forward) && s.n * s.ic * s.oc * s.oh * s.ow > 0;
+    default:
+      return false;
+  }
 }
 
-// Whether the gradient goes without panels: forced, or cheaper than all else.
+// The forced algorithm where it can, else the cheapest.
 template <class T>
-bool weight_is_direct(const Conv2dShape& s) {
-  if (!direct_weight_accepts(s)) return false;
-  if (s.algorithm == ConvAlgorithm::direct) return true;
-  if (s.algorithm != ConvAlgorithm::automatic) return false;
-  const double cost = direct_weight_cost<T>(s);
-  if (cost >= weight_gemm_cost<T>(s)) return false;
-  const int tile = weight_tile<T>(s);
-  return tile == 0 || cost < winograd_weight_cost(winograd_weight_problem<T>(s), tile);
+ConvAlgorithm choose_weight_algorithm(const Conv2dShape& s) {
+  constexpr int64_t tiny_plane = 8;
+  if (weight_accepts<T>(s, s.algorithm)) return s.algorithm;
+  if (has_small_groups(s)) {
+    if (depthwise_by_images<T>(s, tiny_plane)) return ConvAlgorithm::chwn;
+    if (weight_accepts<T>(s, ConvAlgorithm::depthwise)) return ConvAlgorithm::depthwise;
+  }
+  ConvAlgorithm best = ConvAlgorithm::gemm;
+  double least = weight_gemm_cost<T>(s);
+  const auto consider = [&](ConvAlgorithm algorithm, auto cost) {
+    if (!weight_accepts<T>(s, algorithm)) return;
+    const double found = cost();
+    if (found >= least) return;
+    best = algorithm;
+    least = found;
+  };
+  if (s.may_use_winograd) {
+    const WinogradWeightProblem<T> problem = winograd_weight_problem<T>(s);
+    consider(ConvAlgorithm::winograd2, [&] { return winograd_weight_cost(problem, 2); });
+    consider(ConvAlgorithm::winograd4, [&] { return winograd_weight_cost(problem, 4); });
+  }
+  consider(ConvAlgorithm::direct, [&] { return direct_weight_cost<T>(s); });
+  if (s.groups == 1) consider(ConvAlgorithm::chwn, [&] { return positions_weight_cost<T>(s); });
+  return best;
 }
 
 template <class T>
@@ -180,10 +185,15 @@ void add_weight_part(const Conv2dShape& s, const WeightPlan& plan, int64_t part,
 
 template <class T>
 int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
-  if (weight_by_chwn<T>(s)) return chwn_depthwise_weight_workspace<T>(s, slots);
-  if (weight_by_depthwise<T>(s)) return depthwise_backward_weight_workspace<T>(s, slots);
-  if (weight_is_direct<T>(s)) return direct_weight_workspace<T>(s, slots);
-  if (const int tile = weight_tile<T>(s)) {
+  const ConvAlgorithm algorithm = choose_weight_algorithm<T>(s);
+  if (algorithm == ConvAlgorithm::depthwise)
+    return depthwise_backward_weight_workspace<T>(s, slots);
+  if (algorithm == ConvAlgorithm::chwn) {
+    return s.groups > 1 ? chwn_depthwise_weight_workspace<T>(s, slots)
+                        : positions_weight_workspace<T>(s, slots);
+  }
+  if (algorithm == ConvAlgorithm::direct) return direct_weight_workspace<T>(s, slots);
+  if (const int tile = winograd_tile(algorithm)) {
     return winograd_weight_workspace(winograd_weight_problem<T>(s), tile, slots);
   }
   const Sizes z(s);
@@ -196,12 +206,16 @@ int64_t conv2d_backward_weight_workspace(const Conv2dShape& s, int slots) {
 template <class T>
 void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, const T* diff_dst,
                             T* diff_weight) {
-  if (weight_by_chwn<T>(s)) return chwn_depthwise_weight(run, s, src, diff_dst, diff_weight);
-  if (weight_by_depthwise<T>(s)) {
+  const ConvAlgorithm algorithm = choose_weight_algorithm<T>(s);
+  if (algorithm == ConvAlgorithm::depthwise) {
     return depthwise_backward_weight(run, s, src, diff_dst, diff_weight);
   }
-  if (weight_is_direct<T>(s)) return direct_weight(run, s, src, diff_dst, diff_weight);
-  if (const int tile = weight_tile<T>(s)) {
+  if (algorithm == ConvAlgorithm::chwn) {
+    return s.groups > 1 ? chwn_depthwise_weight(run, s, src, diff_dst, diff_weight)
+                        : positions_weight(run, s, src, diff_dst, diff_weight);
+  }
+  if (algorithm == ConvAlgorithm::direct) return direct_weight(run, s, src, diff_dst, diff_weight);
+  if (const int tile = winograd_tile(algorithm)) {
     return winograd_weight_groups(run, s, tile, src, diff_dst, diff_weight);
   }
   const Sizes z(s);

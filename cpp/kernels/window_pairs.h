@@ -23,8 +23,10 @@ struct WindowPairs {
   WindowPair pairs[most_pairs];
 
   static bool fit(const Conv2dShape& s) {
-    if (s.ih > most_positions || s.iw > most_positions || s.ih * s.iw > most_positions) return false;
-    if (s.oh > most_positions || s.ow > most_positions || s.oh * s.ow > most_positions) return false;
+    if (s.ih > most_positions || s.iw > most_positions || s.ih * s.iw > most_positions)
+      return false;
+    if (s.oh > most_positions || s.ow > most_positions || s.oh * s.ow > most_positions)
+      return false;
     if (s.kh > most_taps || s.kw > most_taps || s.kh * s.kw > most_taps) return false;
     return count(s) <= most_pairs;
   }

@@ -356,7 +356,7 @@ double winograd_weight_cost(const WinogradWeightProblem<T>& p, int tile) {
     // Measured: per tile and block of channels, and per weight.
     constexpr bool small = F::outputs == 2;
     constexpr double per_turned = 1.5;  // element, from memory
-    constexpr double transform = small ? 80 : 200, finish = small ? 20 : 40;
+    constexpr double transform = small ? 80 : 200, finish = small ? 200 : 260;
     constexpr double per_fma = RUSHLIGHT_VECTOR_BYTES == 64 ? 1 : 0.5;
     const double tiles = static_cast<double>(p.n * plan.th * plan.tw);
     const double blocks = static_cast<double>(plan.o_blocks + plan.i_blocks);
