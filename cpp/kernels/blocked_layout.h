@@ -14,8 +14,9 @@ template <class T>
 RUSHLIGHT_INLINE void turn_to_pixels(const T* from, int64_t row, int64_t channels, int64_t pixels,
                                      T* to) {
   using V = Native<T>;
-  V v[V::lanes];
   const bool whole = pixels == V::lanes;
+  if (whole && channels >= V::lanes) return turn_square(from, row, to, V::lanes);
+  V v[V::lanes];
   for (int64_t c = 0; c < V::lanes; ++c) {
     const T* p = from + c * row;
     __builtin_prefetch(p + kTurnAhead * V::lanes);
@@ -29,6 +30,7 @@ template <class T>
 RUSHLIGHT_INLINE void turn_to_rows(const T* from, int64_t pixels, int64_t channels, T* to,
                                    int64_t row) {
   using V = Native<T>;
+  if (pixels == V::lanes && channels >= V::lanes) return turn_square(from, V::lanes, to, row);
   V v[V::lanes];
   for (int64_t i = 0; i < V::lanes; ++i) {
     v[i] = i < pixels ? V::load(from + i * V::lanes) : V::zero();

@@ -31,6 +31,22 @@ RUSHLIGHT_INLINE void transpose(Vec<T, LANES>* v) {
   }
 }
 
+// A vector's lanes of rows, `row` apart, of as many elements each, turned: to[element][row].
+template <class T>
+RUSHLIGHT_INLINE void turn_square(const T* from, int64_t row, T* to, int64_t to_row) {
+  using V = Native<T>;
+  V v[V::lanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < V::lanes; ++i) {
+    // Many rows are read at once, each from a page of its own: no machine foresees that.
+    __builtin_prefetch(from + i * row + kTurnAhead * V::lanes);
+    v[i] = V::load(from + i * row);
+  }
+  transpose(v);
+#pragma GCC unroll 16
+  for (int i = 0; i < V::lanes; ++i) v[i].store(to + i * to_row);
+}
+
 // A window on the planes of up to a vector's lanes of channels. What lies outside the planes, and
 // lanes without a channel, are zero.
 template <class T>
@@ -73,17 +89,19 @@ struct LaneWindow {
   }
 
   RUSHLIGHT_INLINE void turn_block(const T* from, int64_t pixel, int64_t count, T* to) const {
+    int64_t left = width - pixel % width;
+    to += (pixel / width * cols + pixel % width) * V::lanes;
+    if (count == V::lanes && channels >= V::lanes && left >= V::lanes) {
+      return turn_square(from + pixel, plane_stride, to, V::lanes);
+    }
     V v[V::lanes];
 #pragma GCC unroll 16
     for (int c = 0; c < V::lanes; ++c) {
       const T* p = from + c * plane_stride + pixel;
-      // Many planes are read at once, each from a page of its own: no machine foresees that.
       __builtin_prefetch(p + kTurnAhead * V::lanes);
       v[c] = c >= channels ? V::zero() : count < V::lanes ? V::load_partial(p, count) : V::load(p);
     }
     transpose(v);
-    int64_t left = width - pixel % width;
-    to += (pixel / width * cols + pixel % width) * V::lanes;
 #pragma GCC unroll 16
     for (int i = 0; i < V::lanes; ++i) {
       if (i >= count) break;
@@ -104,6 +122,10 @@ void store_lanes(const T* from, int64_t count, int64_t channels, int64_t plane_s
     // The last vector overlaps the one before it if there is one.
     if (pixel + V::lanes > count && count >= V::lanes) pixel = count - V::lanes;
     const int64_t whole = smaller(V::lanes, count - pixel);
+    if (whole == V::lanes && channels >= V::lanes) {
+      turn_square(from + pixel * V::lanes, V::lanes, planes + pixel, plane_stride);
+      continue;
+    }
     V v[V::lanes];
 #pragma GCC unroll 16
     for (int i = 0; i < V::lanes; ++i) {
