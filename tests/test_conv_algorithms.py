@@ -120,7 +120,9 @@ def _has_few_pixels(shape: Shape) -> bool:
         pairs *= sum(0 <= each < size[axis] for each in at)
         outputs *= count
     depthwise = shape.groups == ic == shape.weight[0]
-    return n > 0 and (shape.groups == 1 or depthwise) and max(*sizes, outputs) <= 64 and pairs <= 2048
+    return (
+        n > 0 and (shape.groups == 1 or depthwise) and max(*sizes, outputs) <= 64 and pairs <= 2048
+    )
 
 
 def _inputs(shape: Shape, dtype: Any = np.float32) -> tuple[Any, Any, Any, tuple[Any, ...]]:

@@ -1,3 +1,8 @@
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <utility>
+
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
 #include "bindings/families.h"
@@ -86,7 +91,8 @@ py::tuple batch_norm_eval(py::handle src_object, py::handle weight_object, py::h
 py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
                               py::handle mean_object, py::handle rstd_object,
                               py::handle diff_dst_object, bool training, bool need_src,
-                              bool need_weight, bool need_bias) {
+                              bool need_weight, bool need_bias, py::handle bias_object,
+                              const std::optional<std::pair<double, double>>& clamp) {
   const char* op = "batch_norm_backward";
   const Array src(op, "src", src_object);
   const BatchNormShape shape = checked_shape(op, src);
@@ -94,9 +100,11 @@ py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
   const Array mean(op, "mean", mean_object);
   const Array rstd(op, "rstd", rstd_object);
   const Array diff_dst(op, "diff_dst", diff_dst_object);
-  for (const Array* values : {&weight, &mean, &rstd}) check_per_channel(op, src, *values);
+  const Array bias = Array::optional(op, "bias", bias_object);
+  for (const Array* values : {&weight, &mean, &rstd, &bias}) check_per_channel(op, src, *values);
   check_same_dtype(op, src, diff_dst);
   check_shape(op, diff_dst, src.dims(), "as src");
+  if (clamp && !training) raise_value(std::string(op) + ": clamp needs training");
   Result diff_src, diff_weight, diff_bias;
   if (need_src) diff_src = Result::like(op, src);
   if (need_weight) diff_weight = Result(op, src.dtype(), {shape.c});
@@ -104,10 +112,13 @@ py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
     const KernelScope scope(4 * src.size());
-    runtime::kernels<T>().batch_norm->backward(scope.run(), shape, src.data<T>(), weight.data<T>(),
-                                               mean.data<T>(), rstd.data<T>(), diff_dst.data<T>(),
-                                               training, diff_src.data<T>(), diff_weight.data<T>(),
-                                               diff_bias.data<T>());
+    NormClamp<T> behind{bias.data<T>(), 0, 0};
+    if (clamp)
+      behind.low = static_cast<T>(clamp->first), behind.high = static_cast<T>(clamp->second);
+    runtime::kernels<T>().batch_norm->backward(
+        scope.run(), shape, src.data<T>(), weight.data<T>(), mean.data<T>(), rstd.data<T>(),
+        diff_dst.data<T>(), training, clamp ? &behind : nullptr, diff_src.data<T>(),
+        diff_weight.data<T>(), diff_bias.data<T>());
   });
   return py::make_tuple(diff_src.release(), diff_weight.release(), diff_bias.release());
 }
@@ -121,7 +132,8 @@ void bind_batch_norm(py::module_& m) {
         py::arg("running_mean"), py::arg("running_var"), py::arg("eps"));
   m.def("batch_norm_backward", &batch_norm_backward, py::arg("src"), py::arg("weight"),
         py::arg("mean"), py::arg("rstd"), py::arg("diff_dst"), py::arg("training"),
-        py::arg("need_src"), py::arg("need_weight"), py::arg("need_bias"));
+        py::arg("need_src"), py::arg("need_weight"), py::arg("need_bias"),
+        py::arg("bias") = py::none(), py::arg("clamp") = py::none());
 }
 
 }  // namespace rushlight::bindings

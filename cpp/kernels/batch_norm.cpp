@@ -58,13 +58,14 @@ void normalize(const ChannelBlock& b, const Coefficients<T>& k, const T* src, T*
   });
 }
 
-template <bool SHORT, class T>
+template <bool SHORT, class T, class Passes>
 void write_diff_src(const ChannelBlock& b, const Coefficients<T>& k, const T* src,
-                    const T* diff_dst, T* diff_src) {
+                    const T* diff_dst, const Passes& passes, T* diff_src) {
   for_each_element(b, src, diff_dst, diff_src, [&](auto v, int64_t at, int64_t j) {
     using V = decltype(v);
     const V centred = V::load(src + at) - value_at<SHORT, V>(k.mean, j);
-    const V direct = V::load(diff_dst + at) - value_at<SHORT, V>(k.shift, j);
+    const V passed = passes.template pass<SHORT>(centred, V::load(diff_dst + at), j);
+    const V direct = passed - value_at<SHORT, V>(k.shift, j);
     ((direct - centred * value_at<SHORT, V>(k.slope, j)) * value_at<SHORT, V>(k.scale, j))
         .store(diff_src + at);
   });
@@ -97,7 +98,7 @@ void find_moments(const ChannelBlock& b, const T* src, Moments* moments) {
   Values<T> centres{};
   find_centres<SHORT>(b, src, centres);
   Totals totals[kMostTogether];
-  sum_channels<Deviations, SHORT>(b, src, src, centres, totals);
+  sum_channels<Deviations, SHORT>(b, src, src, centres, AllPasses{}, totals);
   const double n = static_cast<double>(b.s.n) * static_cast<double>(b.s.spatial);
   for (int64_t c = 0; c < b.channels; ++c) {
     const double shift = n > 0 ? totals[c].first / n : 0;
@@ -105,6 +106,12 @@ void find_moments(const ChannelBlock& b, const T* src, Moments* moments) {
     moments[c].mean = static_cast<double>(centres[SHORT ? c * b.s.spatial : 0]) + shift;
     moments[c].squares = squares < 0 ? 0 : squares;
   }
+}
+
+// As backward finds it again.
+template <class T>
+T scale_of(const T* weight, const T* rstd, int64_t c) {
+  return static_cast<T>(value_or(weight, c, 1) * static_cast<double>(rstd[c]));
 }
 
 template <class T>
@@ -123,7 +130,7 @@ void batch_norm_train(const Run& run, const BatchNormShape& s, const T* src, con
       mean[c] = static_cast<T>(moments[i].mean);
       rstd[c] = static_cast<T>(inverse);
       set_value<is_short>(b, i, mean[c], k.mean);
-      set_value<is_short>(b, i, static_cast<T>(value_or(weight, c, 1) * inverse), k.scale);
+      set_value<is_short>(b, i, scale_of(weight, rstd, c), k.scale);
       set_value<is_short>(b, i, static_cast<T>(value_or(bias, c, 0)), k.shift);
       if (n == 0) continue;
       const double unbiased = moments[i].squares / (n > 1 ? n - 1 : 1);
@@ -157,31 +164,50 @@ void batch_norm_eval(const Run& run, const BatchNormShape& s, const T* src, cons
   });
 }
 
+// The gradients of one block of channels, of which some may be null. Sets shift and slope of `k`.
+template <bool SHORT, class T, class Passes>
+void backward_block(const ChannelBlock& b, Coefficients<T>& k, const T* src, const T* rstd,
+                    const T* diff_dst, bool training, const Passes& passes, T* diff_src,
+                    T* diff_weight, T* diff_bias) {
+  const double n = static_cast<double>(b.s.n) * static_cast<double>(b.s.spatial);
+  Totals totals[kMostTogether];
+  if (training || diff_weight != nullptr || diff_bias != nullptr) {
+    sum_channels<Gradients, SHORT>(b, src, diff_dst, k.mean, passes, totals);
+  }
+  for (int64_t i = 0; i < b.channels; ++i) {
+    const int64_t c = b.first + i;
+    const double dy = totals[i].first, dy_x = totals[i].second;
+    const double inverse = static_cast<double>(rstd[c]);
+    const double slope = training && n > 0 ? dy_x * inverse * inverse / n : 0;
+    if (diff_weight != nullptr) diff_weight[c] = static_cast<T>(dy_x * inverse);
+    if (diff_bias != nullptr) diff_bias[c] = static_cast<T>(dy);
+    set_value<SHORT>(b, i, static_cast<T>(training && n > 0 ? dy / n : 0), k.shift);
+    set_value<SHORT>(b, i, static_cast<T>(slope), k.slope);
+  }
+  if (diff_src != nullptr) write_diff_src<SHORT>(b, k, src, diff_dst, passes, diff_src);
+}
+
 template <class T>
 void batch_norm_backward(const Run& run, const BatchNormShape& s, const T* src, const T* weight,
                          const T* mean, const T* rstd, const T* diff_dst, bool training,
-                         T* diff_src, T* diff_weight, T* diff_bias) {
-  const double n = static_cast<double>(s.n) * static_cast<double>(s.spatial);
-  const bool need_sums = training || diff_weight != nullptr || diff_bias != nullptr;
+                         const NormClamp<T>* clamp, T* diff_src, T* diff_weight, T* diff_bias) {
   for_each_block(run, s, [&](auto planes, const ChannelBlock& b) {
     constexpr bool is_short = decltype(planes)::short_planes;
     Coefficients<T> k{};
-    for (int64_t i = 0; i < b.channels; ++i) set_value<is_short>(b, i, mean[b.first + i], k.mean);
-    Totals totals[kMostTogether];
-    if (need_sums) sum_channels<Gradients, is_short>(b, src, diff_dst, k.mean, totals);
+    Values<T> lift;
     for (int64_t i = 0; i < b.channels; ++i) {
       const int64_t c = b.first + i;
-      const double dy = totals[i].first, dy_x = totals[i].second;
-      const double inverse = static_cast<double>(rstd[c]);
-      const double slope = training && n > 0 ? dy_x * inverse * inverse / n : 0;
-      if (diff_weight != nullptr) diff_weight[c] = static_cast<T>(dy_x * inverse);
-      if (diff_bias != nullptr) diff_bias[c] = static_cast<T>(dy);
-      set_value<is_short>(b, i, static_cast<T>(value_or(weight, c, 1) * inverse), k.scale);
-      set_value<is_short>(b, i, static_cast<T>(training && n > 0 ? dy / n : 0), k.shift);
-      set_value<is_short>(b, i, static_cast<T>(slope), k.slope);
+      set_value<is_short>(b, i, mean[c], k.mean);
+      set_value<is_short>(b, i, scale_of(weight, rstd, c), k.scale);
+      if (clamp == nullptr) continue;
+      set_value<is_short>(b, i, static_cast<T>(value_or(clamp->bias, c, 0)), lift);
     }
-    if (diff_src == nullptr) return;
-    write_diff_src<is_short>(b, k, src, diff_dst, diff_src);
+    const auto with = [&](const auto& passes) {
+      backward_block<is_short>(b, k, src, rstd, diff_dst, training, passes, diff_src, diff_weight,
+                               diff_bias);
+    };
+    if (clamp == nullptr) return with(AllPasses{});
+    with(ClampPasses<T>{k.scale, lift, clamp->low, clamp->high});
   });
 }
 

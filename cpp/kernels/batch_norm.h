@@ -11,6 +11,14 @@ struct BatchNormShape {
   int64_t n, c, spatial;
 };
 
+// What stands behind a batch norm: diff_dst is then the gradient to clamp(dst, low, high), and
+// passes where dst is not at a limit. A limit of NaN is none.
+template <class T>
+struct NormClamp {
+  const T* bias;  // of the batch norm, may be null
+  T low, high;
+};
+
 // weight and bias may be null: 1 and 0. mean and rstd hold c elements.
 template <class T>
 struct BatchNormKernels {
@@ -21,10 +29,11 @@ struct BatchNormKernels {
   void (*eval)(const Run& run, const BatchNormShape& shape, const T* src, const T* weight,
                const T* bias, const T* running_mean, const T* running_var, double eps, T* dst,
                T* mean, T* rstd);
-  // Each diff_* may be null: not wanted. `training` tells whether mean and rstd depend on src.
+  // Each diff_* may be null: not wanted. `training` tells whether mean and rstd depend on src, and
+  // `clamp`, which may be null then, what the result of `train` went through.
   void (*backward)(const Run& run, const BatchNormShape& shape, const T* src, const T* weight,
-                   const T* mean, const T* rstd, const T* diff_dst, bool training, T* diff_src,
-                   T* diff_weight, T* diff_bias);
+                   const T* mean, const T* rstd, const T* diff_dst, bool training,
+                   const NormClamp<T>* clamp, T* diff_src, T* diff_weight, T* diff_bias);
 };
 
 }  // namespace rushlight

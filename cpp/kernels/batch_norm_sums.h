@@ -76,6 +76,27 @@ struct Gradients {
   }
 };
 
+// What of the gradient at an element passes on, `centred` being its distance from the mean: all, or
+// nothing where a clamp behind the batch norm had reached a limit.
+struct AllPasses {
+  template <bool SHORT, class V>
+  RUSHLIGHT_INLINE V pass(V, V dy, int64_t) const {
+    return dy;
+  }
+};
+template <class T>
+struct ClampPasses {
+  const T *scale, *shift;  // of the batch norm: the result is computed again, to the same bits
+  T low, high;
+
+  template <bool SHORT, class V>
+  RUSHLIGHT_INLINE V pass(V centred, V dy, int64_t j) const {
+    const V y = fma(centred, value_at<SHORT, V>(scale, j), value_at<SHORT, V>(shift, j));
+    const auto stopped = (y.raw <= V::broadcast(low).raw) | (y.raw >= V::broadcast(high).raw);
+    return {stopped ? V::zero().raw : dy.raw};
+  }
+};
+
 struct Totals {
   double first = 0, second = 0;
 };
@@ -94,9 +115,15 @@ struct PlaneSums {
     first_rest = second_rest = Vec<T, 1>::zero();
   }
 
-  template <class Terms>
-  RUSHLIGHT_INLINE void add(const T* x, const T* dy, int64_t ahead, int64_t n, T centre) {
-    const V middle = V::broadcast(centre);
+  template <class Terms, class Passes>
+  RUSHLIGHT_INLINE void add(const T* x, const T* dy, int64_t ahead, int64_t n, T centre,
+                            const Passes& passes) {
+    const auto term = [&](auto v, int64_t at, auto& one, auto& two) __attribute__((always_inline)) {
+      using W = decltype(v);
+      const W middle = W::broadcast(centre), from = W::load(x + at);
+      Terms::add(from, passes.template pass<false>(from - middle, W::load(dy + at), 0), middle, one,
+                 two);
+    };
     int64_t i = 0;
     for (; i + count * V::lanes <= n; i += count * V::lanes) {
 #pragma GCC unroll 4
@@ -104,17 +131,11 @@ struct PlaneSums {
         const int64_t at = i + v * V::lanes;
         __builtin_prefetch(x + ahead + at);
         if (dy != x) __builtin_prefetch(dy + ahead + at);
-        Terms::add(V::load(x + at), V::load(dy + at), middle, first[v], second[v]);
+        term(V{}, at, first[v], second[v]);
       }
     }
-    for (; i + V::lanes <= n; i += V::lanes) {
-      Terms::add(V::load(x + i), V::load(dy + i), middle, first[0], second[0]);
-    }
-    using One = Vec<T, 1>;
-    for (; i < n; ++i) {
-      Terms::add(One::load(x + i), One::load(dy + i), One::broadcast(centre), first_rest,
-                 second_rest);
-    }
+    for (; i + V::lanes <= n; i += V::lanes) term(V{}, i, first[0], second[0]);
+    for (; i < n; ++i) term(Vec<T, 1>{}, i, first_rest, second_rest);
   }
 
   RUSHLIGHT_INLINE void flush(Totals& totals) const {
@@ -126,8 +147,9 @@ struct PlaneSums {
 };
 
 // The sums over a channel whose planes are long.
-template <class Terms, class T>
-void sum_long(const ChannelBlock& b, const T* x, const T* dy, T centre, Totals& totals) {
+template <class Terms, class T, class Passes>
+void sum_long(const ChannelBlock& b, const T* x, const T* dy, T centre, const Passes& passes,
+              Totals& totals) {
   constexpr int64_t chunk = 4096;  // summed in the element type before the totals go to double
   PlaneSums<T> sums;
   sums.clear();
@@ -135,7 +157,7 @@ void sum_long(const ChannelBlock& b, const T* x, const T* dy, T centre, Totals& 
   for (int64_t i = 0; i < b.s.n; ++i) {
     for (int64_t p = 0; p < b.s.spatial; p += chunk) {
       const int64_t n = smaller(chunk, b.s.spatial - p), at = b.at(i) + p;
-      sums.template add<Terms>(x + at, dy + at, b.ahead(i), n, centre);
+      sums.template add<Terms>(x + at, dy + at, b.ahead(i), n, centre, passes);
       filled += n;
       if (filled < chunk) continue;
       sums.flush(totals);
@@ -147,8 +169,9 @@ void sum_long(const ChannelBlock& b, const T* x, const T* dy, T centre, Totals& 
 }
 
 // The sums over each channel of a block whose planes are short.
-template <class Terms, class T>
-void sum_short(const ChannelBlock& b, const T* x, const T* dy, const T* centre, Totals* totals) {
+template <class Terms, class T, class Passes>
+void sum_short(const ChannelBlock& b, const T* x, const T* dy, const T* centre,
+               const Passes& passes, Totals* totals) {
   constexpr int64_t chunk = 64;  // images summed in the element type
   Values<T> first, second;
   for (int64_t begin = 0; begin < b.s.n; begin += chunk) {
@@ -162,7 +185,9 @@ void sum_short(const ChannelBlock& b, const T* x, const T* dy, const T* centre, 
         __builtin_prefetch(from + ahead + j);
         if (dy != x) __builtin_prefetch(gradient + ahead + j);
         V one = V::load(first + j), two = V::load(second + j);
-        Terms::add(V::load(from + j), V::load(gradient + j), V::load(centre + j), one, two);
+        const V x_j = V::load(from + j), middle = V::load(centre + j);
+        const V passed = passes.template pass<true>(x_j - middle, V::load(gradient + j), j);
+        Terms::add(x_j, passed, middle, one, two);
         one.store(first + j);
         two.store(second + j);
       });
@@ -176,12 +201,13 @@ void sum_short(const ChannelBlock& b, const T* x, const T* dy, const T* centre, 
 }
 
 // The sums over each channel of a block, around a centre per channel.
-template <class Terms, bool SHORT, class T>
-void sum_channels(const ChannelBlock& b, const T* x, const T* dy, const T* centre, Totals* totals) {
+template <class Terms, bool SHORT, class T, class Passes>
+void sum_channels(const ChannelBlock& b, const T* x, const T* dy, const T* centre,
+                  const Passes& passes, Totals* totals) {
   if constexpr (SHORT) {
-    sum_short<Terms>(b, x, dy, centre, totals);
+    sum_short<Terms>(b, x, dy, centre, passes, totals);
   } else {
-    sum_long<Terms>(b, x, dy, *centre, *totals);
+    sum_long<Terms>(b, x, dy, *centre, passes, *totals);
   }
 }
 

@@ -171,6 +171,8 @@ def batch_norm_backward(
     need_src: bool,
     need_weight: bool,
     need_bias: bool,
+    bias: _Array | None = None,
+    clamp: tuple[float, float] | None = None,
 ) -> _Gradients: ...
 
 # pooling

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
+from rushlight.autograd.clamped import plain
 from rushlight.autograd.grad_mode import state as mode
 from rushlight.autograd.hooks import HookDict
 from rushlight.autograd.node import Node, edge_of, run_hooks
@@ -47,7 +48,7 @@ class _Walk:
             arrived = self._pending[node] = [None] * len(node.outputs)
             heappush(self._heap, (-node.sequence, node))
         before = arrived[index]
-        arrived[index] = value if before is None else self._sum(before, value)
+        arrived[index] = value if before is None else self._sum(plain(before), plain(value))
 
     def deliver_leaf(self, leaf: TensorBase, value: Array, fresh: bool) -> None:
         """Add `value` to what has arrived at a leaf; `fresh` says that no one else holds it."""
@@ -77,6 +78,8 @@ class _Walk:
                 grads = pending.pop(node)
                 if own:
                     own.difference_update(map(id, grads))
+                if node._hooks or node._retained or target is not None:
+                    grads = [plain(grad) for grad in grads]
                 if node._hooks or node._retained:
                     node.finish(grads)
                 if target is not None and not target.passes(node, grads):

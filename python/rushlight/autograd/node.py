@@ -61,6 +61,8 @@ class Node:
     _retained: list[tuple[int, weakref.ReferenceType[TensorBase]]] | None = None
     # The array that an operation writes into while it runs in place.
     out: Array | None = None
+    # Whether its gradient may still wait in front of a clamp; see clamped.py.
+    absorbs_clamps = False
     # Whether `run` leaves NumPy's warnings, of overflow and the like, to the walk to silence.
     warns = True
 

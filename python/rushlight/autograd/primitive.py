@@ -92,6 +92,12 @@ class Primitive(Node):
                 node.save(target)
         return target  # type: ignore[return-value]  # every instance is a Tensor
 
+    @property
+    def is_absorbed(self) -> bool:
+        """Whether what this node of a clamp returns may be a :class:`ClampedGradient`."""
+        edge = self.edges[0]
+        return type(edge) is tuple and edge[0].absorbs_clamps
+
     def run(self, grads: list[Array | None]) -> tuple[Array | None, ...]:
         """Return the gradients of the inputs; an output that got none counts as zeros."""
         if len(grads) > 1:  # the only output of a node that runs has a gradient

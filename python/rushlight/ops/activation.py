@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rushlight import _core
+from rushlight.autograd.clamped import ClampedGradient
 from rushlight.autograd.primitive import Primitive
 from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
@@ -39,8 +41,11 @@ class Relu(Primitive):
             return out
         return _core.relu(out)
 
-    def backward(self, diff_dst: Array) -> Array:
-        return _core.relu_backward(self.saved[0], diff_dst)
+    def backward(self, diff_dst: Array) -> Array | ClampedGradient:
+        (dst,) = self.saved
+        if self.is_absorbed:
+            return ClampedGradient(diff_dst, (0.0, math.nan), _core.relu_backward, dst)
+        return _core.relu_backward(dst, diff_dst)
 
 
 class LogSoftmax(Primitive):
@@ -135,6 +140,14 @@ def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 class Hardtanh(Native):
     kernel, gradient_kernel = _core.hardtanh, _core.hardtanh_backward
     saves_output = True
+
+    def backward(self, grad: Array) -> tuple[Any, ...]:
+        if not self.is_absorbed:
+            return super().backward(grad)
+        low, high = self.settings
+        kernel: Any = _core.hardtanh_backward
+        clamped = ClampedGradient(grad, (low, high), kernel, self.saved[0], (low, high))
+        return clamped, None, None
 
 
 class Relu6(Hardtanh):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase
+from rushlight.autograd.clamped import ClampedGradient
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
@@ -56,14 +57,20 @@ class BatchNorm(Primitive):
             assert var_array is not None
             dst, mean, rstd = _core.batch_norm_eval(src._array, w, b, mean_array, var_array, eps)
         if self._saved is not None:
-            self.save(src, weight, mean, rstd)
-            self._training = training
+            # Only a clamp behind it asks for the bias, which may have changed by then.
+            self.save(src, weight, mean, rstd, None if b is None else b.copy())
+            self._training = self.absorbs_clamps = training
         return dst
 
-    def backward(self, grad: Array) -> tuple[Array | None, ...]:
-        src, weight, mean, rstd = self.saved
+    def backward(self, grad: Array | ClampedGradient) -> tuple[Array | None, ...]:
+        src, weight, mean, rstd, bias = self.saved
+        needs = self.needs_input_grad
+        clamp: tuple[float, float] | None = None
+        if isinstance(grad, ClampedGradient):
+            clamp = grad.limits
+            grad = grad.grad
         found = _core.batch_norm_backward(
-            src, weight, mean, rstd, grad, self._training, *self.needs_input_grad[:3]
+            src, weight, mean, rstd, grad, self._training, needs[0], needs[1], needs[2], bias, clamp
         )
         return (*found, None, None, None, None, None)
 
