@@ -43,19 +43,39 @@ RUSHLIGHT_INLINE void max_window(const PoolShape& s, const T* from, const Taps& 
 }
 
 template <class T>
+void max_plane(const PoolShape& s, const Windows<Axis>& windows, const T* from, T* to,
+               int64_t* index) {
+  for_each_window(s, windows, [&](int64_t at, const Taps& ys, const Taps& xs) {
+    max_window(s, from, ys, xs, to + at, index + at);
+  });
+}
+
+template <class T>
+void max_plane_by_rows(const PoolShape& s, const Windows<Axis>& windows, const T* from, T* to,
+                       int64_t* index) {
+  MaxRows<T> rows(s);
+  for (int64_t oy = 0; oy < s.oh; ++oy) {
+    const Taps y = windows.rows.taps(oy);
+    rows.compute(from, {y.begin, y.end, y.step}, to + oy * s.ow, index + oy * s.ow);
+  }
+}
+
+// Whether the first and the last window, and so all, hold something of the plane.
+bool windows_meet(const Axis& axis, int64_t count) {
+  const Taps first = axis.taps(0), last = axis.taps(count - 1);
+  return first.begin < first.end && last.begin < last.end;
+}
+
+template <class T>
 void max_pool(const Run& run, const PoolShape& s, const T* src, T* dst, int64_t* indices) {
   const Windows<Axis> windows = fixed_windows(s);
+  const int64_t from = s.ih * s.iw, to = s.oh * s.ow;
+  if (to == 0) return;
+  const bool by_rows = MaxRows<T>::accepts(s) && windows_meet(windows.rows, s.oh) &&
+                       windows_meet(windows.cols, s.ow);
+  const auto plane_of = by_rows ? max_plane_by_rows<T> : max_plane<T>;
   for_each_plane(run, s, [&](int64_t plane) {
-    const T* from = src + plane * s.ih * s.iw;
-    for (int64_t oy = 0; oy < s.oh; ++oy) {
-      const Taps y = windows.rows.taps(oy);
-      T* to = dst + (plane * s.oh + oy) * s.ow;
-      int64_t* index = indices + (plane * s.oh + oy) * s.ow;
-      const MaxRow<T> row{s, from, {y.begin, y.end, y.step}, to, index};
-      pool_whole_row<T>(s, row, [&](int64_t ox) {
-        max_window(s, from, y, windows.cols.taps(ox), to + ox, index + ox);
-      });
-    }
+    plane_of(s, windows, src + plane * from, dst + plane * to, indices + plane * to);
   });
 }
 
@@ -71,9 +91,19 @@ void adaptive_max_pool(const Run& run, const PoolShape& s, const T* src, T* dst,
   });
 }
 
-int64_t first_bad_index(const PoolShape& s, const int64_t* indices) {
-  const int64_t plane = s.ih * s.iw;
-  for (int64_t i = 0; i < s.planes * s.oh * s.ow; ++i) {
+// Makes *least at most `value`, whichever thread comes first.
+void note_smaller(int64_t* least, int64_t value) {
+  int64_t before = __atomic_load_n(least, __ATOMIC_RELAXED);
+  while (value < before && !__atomic_compare_exchange_n(least, &before, value, false,
+                                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+}
+
+// The first index outside a plane, or -1.
+int64_t first_bad_index(const int64_t* indices, int64_t count, int64_t plane) {
+  bool bad = false;
+  for (int64_t i = 0; i < count; ++i) bad |= indices[i] < -1 || indices[i] >= plane;
+  for (int64_t i = 0; bad && i < count; ++i) {
     if (indices[i] < -1 || indices[i] >= plane) return i;
   }
   return -1;
@@ -82,19 +112,20 @@ int64_t first_bad_index(const PoolShape& s, const int64_t* indices) {
 template <class T>
 int64_t max_pool_backward(const Run& run, const PoolShape& s, const T* diff_dst,
                           const int64_t* indices, T* diff_src) {
-  // Indices come from the caller: checked before anything is written through them.
-  const int64_t bad = first_bad_index(s, indices);
-  if (bad >= 0) return bad;
+  const int64_t from = s.oh * s.ow, to = s.ih * s.iw, all = s.planes * from;
+  int64_t first_bad = all;
   for_each_plane(run, s, [&](int64_t plane) {
-    T* to = diff_src + plane * s.ih * s.iw;
-    const T* from = diff_dst + plane * s.oh * s.ow;
-    const int64_t* index = indices + plane * s.oh * s.ow;
-    memset(to, 0, sizeof(T) * static_cast<size_t>(s.ih * s.iw));
-    for (int64_t i = 0; i < s.oh * s.ow; ++i) {
-      if (index[i] >= 0) to[index[i]] += from[i];
+    // Indices come from the caller: checked before anything is written through them.
+    const int64_t* index = indices + plane * from;
+    const int64_t bad = first_bad_index(index, from, to);
+    if (bad >= 0) return note_smaller(&first_bad, plane * from + bad);
+    T* into = diff_src + plane * to;
+    memset(into, 0, sizeof(T) * static_cast<size_t>(to));
+    for (int64_t i = 0; i < from; ++i) {
+      if (index[i] >= 0) into[index[i]] += diff_dst[plane * from + i];
     }
   });
-  return -1;
+  return first_bad < all ? first_bad : -1;
 }
 
 double divisor_of(const PoolShape& s, const Taps& y, const Taps& x) {

@@ -1,10 +1,11 @@
-// Pooling along a row of outputs: vectors of neighbouring windows whose columns lie inside the
-// image. What the vectors leave over at either end is for the caller.
+// Pooling along a row of outputs: vectors of neighbouring windows.
 #pragma once
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "kernels/packers.h"
 #include "kernels/pooling.h"
 #include "simd/vec.h"
 
@@ -28,31 +29,107 @@ struct RowTaps {
   int64_t begin, end, step;
 };
 
+// Maxima of rows of windows, and where each stands. Where windows reach over the ends of a row, the
+// rows are copied between columns of -inf, so that these windows are vectors like all others.
 template <class T>
-struct MaxRow {
-  const PoolShape& s;
-  const T* plane;
-  RowTaps rows;
-  T* to;
-  int64_t* index;
+class MaxRows {
+ public:
+  explicit MaxRows(const PoolShape& s) : s_(s), width_(widest(s)) {
+    copies_ = s.padding_w > 0 || width_ > s.iw;
+    if (!copies_) return;
+    for (int64_t i = 0; i < s.kh * width_; ++i) copy_[i] = static_cast<T>(-INFINITY);
+  }
 
-  template <int STRIDE, class V>
-  RUSHLIGHT_INLINE void windows(int64_t ox, int64_t x0) const {
+  static bool accepts(const PoolShape& s) {
+    const bool indexable = s.ih * s.iw < (int64_t{1} << 31);  // in integers as wide as float
+    return (s.stride_w == 1 || s.stride_w == 2) && indexable && s.kh <= most && s.iw <= most &&
+           (s.kw - 1) * s.dilation_w <= most && s.kh * widest(s) <= most;
+  }
+
+  // At least one row and one column of each window must lie in the plane.
+  void compute(const T* plane, const RowTaps& taps, T* to, int64_t* index) {
+    Rows rows{plane + taps.begin * s_.iw, taps.step * s_.iw, taps, to, index};
+    if (copies_) {
+      T* row = copy_;
+      for (int64_t y = taps.begin; y < taps.end; y += taps.step, row += width_) {
+        copy_run(row + s_.padding_w, plane + y * s_.iw, s_.iw);
+      }
+      rows.first = copy_, rows.step = width_;
+    }
+    s_.stride_w == 1 ? all_windows<1>(rows) : all_windows<2>(rows);
+  }
+
+ private:
+  static constexpr int lanes = Native<T>::lanes;
+  static constexpr int fewest = lanes >= 16 ? lanes / 4 : lanes >= 8 ? lanes / 2 : lanes;
+  static constexpr int64_t most = 8192;
+
+  struct Rows {
+    const T* first;
+    int64_t step;
+    const RowTaps& taps;
+    T* to;
+    int64_t* index;
+  };
+
+  // What the last vector of a row reads, or the padded row itself.
+  static int64_t widest(const PoolShape& s) {
+    const int64_t tap = (s.kw - 1) * s.dilation_w, count = (s.ow + fewest - 1) / fewest * fewest;
+    const int64_t read = count * s.stride_w + (s.stride_w == 1 ? tap : tap & ~int64_t{1});
+    const int64_t row = s.iw + 2 * s.padding_w;
+    return read > row ? read : row;
+  }
+
+  template <int STRIDE>
+  void all_windows(const Rows& rows) const {
+    int64_t ox = 0;
+    for (; ox + lanes <= s_.ow; ox += lanes) windows<STRIDE, lanes>(rows, ox);
+    if constexpr (lanes / 2 > fewest) {
+      for (; ox + lanes / 2 <= s_.ow; ox += lanes / 2) windows<STRIDE, lanes / 2>(rows, ox);
+    }
+    for (; ox < s_.ow; ox += fewest) windows<STRIDE, fewest>(rows, ox);
+  }
+
+  template <int STRIDE, int LANES>
+  RUSHLIGHT_INLINE void windows(const Rows& rows, int64_t ox) const {
+    using V = Vec<T, LANES>;
     using Where = decltype(V::zero().raw > V::zero().raw);  // integers as wide as T
     using Lane = decltype(Where{}[0] + 0);
+    const int64_t corner = ox * STRIDE - s_.padding_w;
     V best = V::broadcast(static_cast<T>(-INFINITY));
-    Where where = Where{} + static_cast<Lane>(rows.begin * s.iw);
-    for (int64_t y = rows.begin; y < rows.end; y += rows.step) {
-      for (int64_t x = 0; x < s.kw * s.dilation_w; x += s.dilation_w) {
-        const V value = load_tap<STRIDE, V>(plane + y * s.iw + x0, x);
+    // Each window's first tap inside the plane, counted from its corner.
+    Where where = Where{} + static_cast<Lane>(rows.taps.begin * s_.iw);
+    for (int i = 0; i < LANES && corner + i * STRIDE < 0; ++i) {
+      const int64_t taps = (-(corner + i * STRIDE) - 1) / s_.dilation_w + 1;
+      where[i] += static_cast<Lane>(taps * s_.dilation_w);
+    }
+    const T* row = rows.first + ox * STRIDE;
+    for (int64_t y = rows.taps.begin; y < rows.taps.end; y += rows.taps.step, row += rows.step) {
+      for (int64_t x = 0; x < s_.kw * s_.dilation_w; x += s_.dilation_w) {
+        const V value = load_tap<STRIDE, V>(row, x);
         const Where wins = (value.raw > best.raw) | (value.raw != value.raw);  // a NaN always wins
         best.raw = wins ? value.raw : best.raw;
-        where = wins ? Where{} + static_cast<Lane>(y * s.iw + x) : where;
+        where = wins ? Where{} + static_cast<Lane>(y * s_.iw + x) : where;
       }
     }
-    best.store(to + ox);
-    for (int i = 0; i < V::lanes; ++i) index[ox + i] = where[i] + x0 + i * STRIDE;
+    Lane lane[LANES];  // what compilers turn into vectors of longer integers
+    memcpy(lane, &where, sizeof(lane));
+    int64_t found[LANES];
+    for (int i = 0; i < LANES; ++i) found[i] = lane[i] + i * STRIDE + corner;
+    const int64_t count = s_.ow - ox < LANES ? s_.ow - ox : LANES;
+    if (count == LANES) {
+      best.store(rows.to + ox);
+      memcpy(rows.index + ox, found, sizeof(found));
+      return;
+    }
+    best.store_partial(rows.to + ox, count);
+    for (int64_t i = 0; i < count; ++i) rows.index[ox + i] = found[i];
   }
+
+  const PoolShape& s_;
+  int64_t width_;
+  bool copies_;
+  T copy_[most];
 };
 
 template <class T>
@@ -73,7 +150,9 @@ struct AvgRow {
   }
 };
 
-// Windows from ox on, as long as all that is read lies inside the row. Returns where it stopped.
+// Averages of windows whose columns lie inside the image; what the vectors leave over at either end
+// is for the caller. Windows from ox on, as long as all that is read lies inside the row. Returns
+// where it stopped.
 template <int STRIDE, class V, class Row>
 RUSHLIGHT_INLINE int64_t pool_vectors(const PoolShape& s, const Row& row, int64_t ox) {
   const int64_t last_tap = (s.kw - 1) * s.dilation_w;
