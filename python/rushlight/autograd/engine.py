@@ -174,7 +174,7 @@ def _root_gradient(
             f"{operation}: gradient has shape {list(gradient._array.shape)}, but the tensor has "
             f"shape {list(array.shape)}"
         )
-    return gradient._array.astype(array.dtype)
+    return gradient._array.astype(array.dtype, copy=False)
 
 
 def _between(
@@ -218,7 +218,7 @@ def _walk(
     walk = _Walk(target)
     for tensor, value in roots:
         if tensor._node is None:
-            walk.deliver_leaf(tensor, value, True)
+            walk.deliver_leaf(tensor, value, False)
         else:
             walk.deliver((tensor._node, tensor._output_index), value)
     walk.run(bool(retain_graph))
