@@ -106,8 +106,6 @@ PreparedWeight blocked_prepared(const Conv2dShape& s, bool plain_src) {
 
 template <class T>
 void blocked_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight, T* to) {
-  const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
-  if (algorithm == BlockedAlgorithm::depthwise) return blocked_depthwise_prepare(s, weight, to);
   blocked_prepare_filters(run, s, plain_src, weight, FilterOrder::usual(s), to);
 }
 
@@ -147,6 +145,9 @@ template <class T>
 void blocked_prepare_filters(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
                              const FilterOrder& order, T* to) {
   const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
+  if (algorithm == BlockedAlgorithm::depthwise) {
+    return blocked_depthwise_prepare(s, weight, order.rotated, to);
+  }
   if (is_winograd(algorithm)) {
     return blocked_winograd_prepare(run, s, outputs_of(algorithm), weight, order, to);
   }

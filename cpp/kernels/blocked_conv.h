@@ -45,7 +45,7 @@ BlockedAlgorithm blocked_algorithm(const Conv2dShape& s, bool plain_src);
 template <class T>
 int64_t blocked_depthwise_weights(const Conv2dShape& s);
 template <class T>
-void blocked_depthwise_prepare(const Conv2dShape& s, const T* weight, T* to);
+void blocked_depthwise_prepare(const Conv2dShape& s, const T* weight, bool rotated, T* to);
 template <class T>
 void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
                        const Epilogue<T>& epilogue, T* dst);

@@ -263,12 +263,13 @@ int64_t blocked_depthwise_weights(const Conv2dShape& s) {
 }
 
 template <class T>
-void blocked_depthwise_prepare(const Conv2dShape& s, const T* weight, T* to) {
+void blocked_depthwise_prepare(const Conv2dShape& s, const T* weight, bool rotated, T* to) {
   constexpr int64_t lanes = Native<T>::lanes;
   const int64_t taps = s.kh * s.kw;
   for (int64_t c = 0; c < round_up(s.ic, lanes); ++c) {
     for (int64_t tap = 0; tap < taps; ++tap) {
-      to[(c / lanes * taps + tap) * lanes + c % lanes] = c < s.ic ? weight[c * taps + tap] : T(0);
+      const int64_t from = c * taps + (rotated ? taps - 1 - tap : tap);
+      to[(c / lanes * taps + tap) * lanes + c % lanes] = c < s.ic ? weight[from] : T(0);
     }
   }
 }
@@ -322,13 +323,14 @@ void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const
   });
 }
 
-#define RUSHLIGHT_BLOCKED_DEPTHWISE(T)                                                        \
-  template int64_t blocked_depthwise_weights<T>(const Conv2dShape& s);                        \
-  template void blocked_depthwise_prepare<T>(const Conv2dShape& s, const T* weight, T* to);   \
-  template void blocked_depthwise<T>(const Run& run, const Conv2dShape& s, const T* src,      \
-                                     const T* prepared, const Epilogue<T>& epilogue, T* dst); \
-  template void blocked_depthwise_rows<T>(const Conv2dShape& s, const T* src, int64_t top,    \
-                                          const T* weight, const Epilogue<T>& epilogue,       \
+#define RUSHLIGHT_BLOCKED_DEPTHWISE(T)                                                            \
+  template int64_t blocked_depthwise_weights<T>(const Conv2dShape& s);                            \
+  template void blocked_depthwise_prepare<T>(const Conv2dShape& s, const T* weight, bool rotated, \
+                                             T* to);                                              \
+  template void blocked_depthwise<T>(const Run& run, const Conv2dShape& s, const T* src,          \
+                                     const T* prepared, const Epilogue<T>& epilogue, T* dst);     \
+  template void blocked_depthwise_rows<T>(const Conv2dShape& s, const T* src, int64_t top,        \
+                                          const T* weight, const Epilogue<T>& epilogue,           \
                                           int64_t first, int64_t end, T* dst);
 RUSHLIGHT_BLOCKED_DEPTHWISE(float)
 RUSHLIGHT_BLOCKED_DEPTHWISE(double)

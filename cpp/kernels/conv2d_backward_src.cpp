@@ -2,6 +2,7 @@
 #include "kernels/conv2d_backward.h"
 #include "kernels/conv2d_sizes.h"
 #include "kernels/depthwise_backward.h"
+#include "kernels/depthwise_rows.h"
 #include "kernels/gemm.h"
 #include "kernels/im2col.h"
 
@@ -73,11 +74,42 @@ void pack_transposed_weight(const Run& run, const Conv2dShape& s, const SrcPlan&
   });
 }
 
+// Whether a depthwise gradient is a depthwise convolution of diff_dst, which goes row by row.
+bool is_mirrored_rows(const Conv2dShape& s) {
+  if (is_strided(s) || s.groups != s.ic || s.groups != s.oc) return false;
+  const Conv2dShape m = mirrored(s);
+  return m.padding_h >= 0 && m.padding_w >= 0 && depthwise_rows_accepts(m);
+}
+
+template <class T>
+int64_t mirrored_rows_workspace(const Conv2dShape& s, int slots) {
+  const int64_t weights = s.groups * s.kh * s.kw + red_zone<T>;
+  return aligned_bytes(weights * int64_t{sizeof(T)}) +
+         depthwise_rows_workspace<T>(mirrored(s), slots);
+}
+
+template <class T>
+void mirrored_rows(const Run& run, const Conv2dShape& s, const T* weight, const T* diff_dst,
+                   T* diff_src) {
+  const int64_t taps = s.kh * s.kw, count = s.groups * taps;
+  T* turned = guarded(static_cast<T*>(run.workspace), count);
+  for (int64_t i = 0; i < count; ++i) {
+    turned[i] = weight[i / taps * taps + (taps - 1 - i % taps)];
+  }
+  const int64_t bytes = aligned_bytes((count + red_zone<T>)*int64_t{sizeof(T)});
+  const Run rest{run.slots, static_cast<char*>(run.workspace) + bytes};
+  const T* filters = turned;
+  depthwise_rows(rest, mirrored(s), diff_dst, filters, Epilogue<T>{}, diff_src);
+}
+
 }  // namespace
 
 template <class T>
 int64_t conv2d_backward_src_workspace(const Conv2dShape& s, int slots) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::backward_src);
+  if (algorithm == ConvAlgorithm::depthwise && is_mirrored_rows(s)) {
+    return mirrored_rows_workspace<T>(s, slots);
+  }
   if (algorithm == ConvAlgorithm::depthwise && depthwise_gradients_fit<T>(s)) {
     return depthwise_backward_src_workspace<T>(s, slots);
   }
@@ -101,6 +133,9 @@ template <class T>
 void conv2d_backward_src(const Run& run, const Conv2dShape& s, const T* weight, const T* diff_dst,
                          T* diff_src) {
   const ConvAlgorithm algorithm = choose_algorithm<T>(s, Direction::backward_src);
+  if (algorithm == ConvAlgorithm::depthwise && is_mirrored_rows(s)) {
+    return mirrored_rows(run, s, weight, diff_dst, diff_src);
+  }
   if (algorithm == ConvAlgorithm::depthwise && depthwise_gradients_fit<T>(s)) {
     return depthwise_backward_src(run, s, weight, diff_dst, diff_src);
   }

@@ -3,6 +3,7 @@
 #include "kernels/affine.h"
 #include "kernels/blocked.h"
 #include "kernels/blocked_conv.h"
+#include "kernels/conv2d_window.h"
 #include "kernels/family.h"
 #include "kernels/integers.h"
 #include "kernels/packers.h"
@@ -216,23 +217,10 @@ double by_blocks_cost(const Conv2dShape& s) {
          static_cast<double>(regions.weights) * per_weight;
 }
 
-namespace {
-
-// The convolution that makes diff_src of diff_dst.
-Conv2dShape mirrored(const Conv2dShape& s) {
-  Conv2dShape m = s;
-  m.ic = s.oc, m.ih = s.oh, m.iw = s.ow;
-  m.oc = s.ic, m.oh = s.ih, m.ow = s.iw;
-  m.padding_h = s.dilation_h * (s.kh - 1) - s.padding_h;
-  m.padding_w = s.dilation_w * (s.kw - 1) - s.padding_w;
-  return m;
-}
-
-}  // namespace
-
 template <class T>
 bool by_blocks_backward_accepts(const Conv2dShape& s) {
-  if (s.groups != 1 || s.stride_h != 1 || s.stride_w != 1) return false;
+  const bool depthwise = s.groups == s.ic && s.groups == s.oc;
+  if ((s.groups != 1 && !depthwise) || s.stride_h != 1 || s.stride_w != 1) return false;
   const Conv2dShape m = mirrored(s);
   return m.padding_h >= 0 && m.padding_w >= 0 && by_blocks_accepts<T>(m);
 }

@@ -122,12 +122,15 @@ bool depthwise_by_images(const Conv2dShape& s, int64_t longest) {
 // Of those for groups of one input channel; measured.
 template <class T>
 ConvAlgorithm choose_depthwise(const Conv2dShape& s, Direction direction) {
-  constexpr int64_t tiny_plane = 8, short_plane = 64;
-  const bool forward = direction == Direction::forward;
-  if (depthwise_by_images<T>(s, forward ? tiny_plane : 2 * tiny_plane)) return ConvAlgorithm::chwn;
+  constexpr int64_t tiny_plane = 8;
+  if (depthwise_by_images<T>(s, tiny_plane)) return ConvAlgorithm::chwn;
+  const int64_t short_plane = is_strided(s) ? 64 : 256;
   const bool is_short = larger(s.ih * s.iw, s.oh * s.ow) <= short_plane;
-  if (forward && is_short && s.ic >= Native<T>::lanes && by_blocks_accepts<T>(s)) {
+  if (is_short && s.ic >= Native<T>::lanes && accepts<T>(s, ConvAlgorithm::blocked, direction)) {
     return ConvAlgorithm::blocked;
+  }
+  if (direction == Direction::backward_src && depthwise_by_images<T>(s, 2 * tiny_plane)) {
+    return ConvAlgorithm::chwn;
   }
   return ConvAlgorithm::depthwise;
 }

@@ -32,6 +32,16 @@ RUSHLIGHT_INLINE int64_t source_col(const Conv2dShape& s, int64_t ox, int64_t kx
   return ox * s.stride_w - s.padding_w + kx * s.dilation_w;
 }
 
+// The convolution of stride 1 that makes diff_src of diff_dst, with filters turned around.
+inline Conv2dShape mirrored(const Conv2dShape& s) {
+  Conv2dShape m = s;
+  m.ic = s.oc, m.ih = s.oh, m.iw = s.ow;
+  m.oc = s.ic, m.oh = s.ih, m.ow = s.iw;
+  m.padding_h = s.dilation_h * (s.kh - 1) - s.padding_h;
+  m.padding_w = s.dilation_w * (s.kw - 1) - s.padding_w;
+  return m;
+}
+
 // Copies a row of any length in whole vectors, the last of which may overlap the one before. What
 // lies `ahead`, often in a page of its own, is fetched meanwhile.
 template <class T>
