@@ -69,19 +69,26 @@ struct BlockedWinograd {
     const int64_t x0 = tile % plan.tw * F::outputs - s.padding_w;
     const T* plane = src + (image * plan.src_blocks + b) * s.ih * s.iw * lanes;
     V x[F::points * F::points];
-    const bool inside = y0 >= 0 && x0 >= 0 && y0 + F::points <= s.ih && x0 + F::points <= s.iw;
+    const bool inside = x0 >= 0 && x0 + F::points <= s.iw;
     for (int i = 0; i < F::points; ++i) {
       const int64_t y = y0 + i;
       const T* row = plane + (y * s.iw + x0) * lanes;
       V* to_row = x + i * F::points;
+      if (y < 0 || y >= s.ih) {
+#pragma GCC unroll 6
+        for (int j = 0; j < F::points; ++j) to_row[j] = V::zero();
+        continue;
+      }
       if (inside) {
 #pragma GCC unroll 6
         for (int j = 0; j < F::points; ++j) to_row[j] = V::load(row + j * lanes);
       } else {
-        const bool in_rows = y >= 0 && y < s.ih;
+        // Small images have tiles at an edge more than others: addresses are chosen, not branches.
+        static constexpr T zeros[lanes] = {};
+#pragma GCC unroll 6
         for (int j = 0; j < F::points; ++j) {
-          const bool exists = in_rows && x0 + j >= 0 && x0 + j < s.iw;
-          to_row[j] = exists ? V::load(row + j * lanes) : V::zero();
+          const bool exists = x0 + j >= 0 && x0 + j < s.iw;
+          to_row[j] = V::load(exists ? row + j * lanes : zeros);
         }
       }
       F::source(to_row, 1);

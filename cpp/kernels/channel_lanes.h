@@ -63,10 +63,14 @@ struct LaneWindow {
     const int64_t top = smaller(rows, larger(0, -y0)), left = smaller(cols, larger(0, -x0));
     const int64_t bottom = larger(top, smaller(rows, height - y0));
     const int64_t right = larger(left, smaller(cols, width - x0));
-    if ((bottom - top) * (right - left) < rows * cols) {
-      for (int64_t i = 0; i < rows * cols; ++i) V::zero().store(to + i * V::lanes);
+    if (bottom == top || right == left) return clear(to, rows * cols);
+    clear(to, top * cols);
+    clear(to + bottom * cols * V::lanes, (rows - bottom) * cols);
+    for (int64_t y = top; y < bottom && right - left < cols; ++y) {
+      T* row = to + y * cols * V::lanes;
+      clear(row, left);
+      clear(row + right * V::lanes, cols - right);
     }
-    if (bottom == top || right == left) return;
     T* first = to + (top * cols + left) * V::lanes;
     const T* from = planes + (y0 + top) * width + x0 + left;
     if (right - left == width) return turn(from, (bottom - top) * width, first);
@@ -77,6 +81,10 @@ struct LaneWindow {
 
  private:
   using V = Native<T>;
+
+  static RUSHLIGHT_INLINE void clear(T* to, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) V::zero().store(to + i * V::lanes);
+  }
 
   // Turns `count` neighbouring pixels, which may run through several whole rows of the planes.
   void turn(const T* from, int64_t count, T* to) const {
