@@ -93,9 +93,8 @@ def print_losses(options: argparse.Namespace) -> None:
             for name in libraries
             for dtype in kinds
         }
-    print(
-        f"losses of the first {LOSS_STEPS} steps from the same weights, threads {threads}: first,"
-    )
+    steps = " and ".join(f"{count} ({dtype})" for dtype, count in LOSS_STEPS.items())
+    print(f"losses of the first {steps} steps from the same weights, threads {threads}: first and")
     print("last, and the largest relative difference to PyTorch's contiguous run in either type")
     for net in NETS:
         print(net)
