@@ -29,15 +29,18 @@ def _images(width: int, dtype: Any) -> Any:
     return src
 
 
-def _largest(src: Any, kernel: int, stride: int, padding: int) -> tuple[Any, Any]:
+def _largest(
+    src: Any, kernel: int, stride: int, padding: int, dilation: int = 1
+) -> tuple[Any, Any]:
     """Return the maxima and where the first of them stands; a later NaN wins over an earlier."""
-    (n, c, h, w), span = src.shape, kernel
+    (n, c, h, w), span = src.shape, (kernel - 1) * dilation + 1
     oh, ow = ((size + 2 * padding - span) // stride + 1 for size in (h, w))
     best = np.full((n, c, oh, ow), -np.inf, src.dtype)
     where = np.full((n, c, oh, ow), -1)
     for i, j, oy, ox in np.ndindex(n, c, oh, ow):
         for ky, kx in np.ndindex(kernel, kernel):
-            y, x = oy * stride - padding + ky, ox * stride - padding + kx
+            y = oy * stride - padding + ky * dilation
+            x = ox * stride - padding + kx * dilation
             if not (0 <= y < h and 0 <= x < w):
                 continue
             value = src[i, j, y, x]
@@ -82,3 +85,19 @@ def test_ceil_mode_on_long_rows(isa: str) -> None:
     )
     expected = reference.max_pool2d(src.astype(np.float64), *pairs, ceil=True)
     np.testing.assert_array_equal(_core.max_pool2d(src, *pairs, (1, 1), True)[0], expected)
+
+
+@pytest.mark.parametrize("width", [1, 3, 5, 12, 24, 31])
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(2, 1, 4), (2, 2, 4), (3, 2, 2)])
+def test_max_of_windows_with_gaps(width: int, kernel: int, stride: int, dilation: int) -> None:
+    src = np.random.default_rng(0).standard_normal((2, 3, 5, width)).astype(np.float32)
+    padding = ((kernel - 1) * dilation + 1) // 2
+    best, where = _largest(src, kernel, stride, padding, dilation)
+    isa = _core.isa()
+    for name in _core.isas():
+        _core.set_isa(name)
+        steps = (stride, stride), (padding, padding), (dilation, dilation)
+        found, indices = _core.max_pool2d(src, (kernel, kernel), *steps, False)
+        np.testing.assert_array_equal(found, best, err_msg=name)
+        np.testing.assert_array_equal(indices, where, err_msg=name)
+    _core.set_isa(isa)

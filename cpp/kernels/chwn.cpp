@@ -214,8 +214,7 @@ void add_tap_sums(const WindowPairs& pairs, int64_t channels, int64_t src_plane,
 
 bool chwn_accepts(const Conv2dShape& s) {
   const bool depthwise = s.groups == s.ic && s.groups == s.oc;
-  if ((s.groups != 1 && !depthwise) || s.n * s.ic * s.oc * s.oh * s.ow == 0) return false;
-  return WindowPairs::fit(s);
+  return (s.groups == 1 || depthwise) && WindowPairs::fit(s);
 }
 
 template <class T>

@@ -72,7 +72,8 @@ bool weight_accepts(const Conv2dShape& s, ConvAlgorithm algorithm) {
       return s.groups > 1 ? chwn_accepts(s) : positions_weight_accepts(s);
     case ConvAlgorithm::winograd2:
     case ConvAlgorithm::winograd4:
-      return accepts<T>(s, algorithm, Direction::forward) && s.n * s.ic * s.oc * s.oh * s.ow > 0;
+      return accepts<T>(s, algorithm, Direction::forward) && s.n * s.oh * s.ow > 0 && s.ic > 0 &&
+             s.oc > 0;
     default:
       return false;
   }

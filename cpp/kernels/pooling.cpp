@@ -60,10 +60,13 @@ void max_plane_by_rows(const PoolShape& s, const Windows<Axis>& windows, const T
   }
 }
 
-// Whether the first and the last window, and so all, hold something of the plane.
+// Whether every window holds something of the plane: with dilation, one may step over all of it.
 bool windows_meet(const Axis& axis, int64_t count) {
-  const Taps first = axis.taps(0), last = axis.taps(count - 1);
-  return first.begin < first.end && last.begin < last.end;
+  for (int64_t o = 0; o < count; ++o) {
+    const Taps taps = axis.taps(o);
+    if (taps.begin >= taps.end) return false;
+  }
+  return true;
 }
 
 template <class T>

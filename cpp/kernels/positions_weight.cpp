@@ -164,7 +164,7 @@ struct PositionsWeight {
 }  // namespace
 
 bool positions_weight_accepts(const Conv2dShape& s) {
-  return s.groups == 1 && s.n * s.ic * s.oc * s.oh * s.ow > 0 && WindowPairs::fit(s);
+  return s.groups == 1 && WindowPairs::fit(s);
 }
 
 template <class T>

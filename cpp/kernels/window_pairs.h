@@ -22,7 +22,13 @@ struct WindowPairs {
   int32_t begin[most_positions + 1];  // of each group, and the end of the last
   WindowPair pairs[most_pairs];
 
+  // Whether nothing is empty, and all is small enough: planes, windows, and sizes to count with.
   static bool fit(const Conv2dShape& s) {
+    constexpr double most_elements = 1.7e13;
+    if (s.n == 0 || s.ic == 0 || s.oc == 0 || s.oh == 0 || s.ow == 0) return false;
+    const double rows = static_cast<double>(s.n) + most_positions;
+    const double channels = static_cast<double>(s.ic) + static_cast<double>(s.oc) + most_positions;
+    if (rows * channels * most_positions > most_elements) return false;
     if (s.ih > most_positions || s.iw > most_positions || s.ih * s.iw > most_positions)
       return false;
     if (s.oh > most_positions || s.ow > most_positions || s.oh * s.ow > most_positions)
