@@ -457,3 +457,22 @@ def test_the_spread_of_equal_values_has_slope_zero() -> None:
     x = rl.full((3,), 2.0, requires_grad=True)
     (x.std() + x.norm() * 0).backward()
     assert x.grad.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_gradient_that_is_given_stays_as_it_is() -> None:
+    given = rl.ones(3)
+    leaf = rl.ones(3, requires_grad=True)
+    leaf.backward(given)
+    result = leaf * 2
+    result.retain_grad()
+    result.register_hook(lambda found: found.mul_(3))
+    result.backward(given)
+    hooked = rl.ones(3, requires_grad=True)
+    hooked.register_hook(lambda found: found.mul_(3))
+    hooked.backward(given)
+    for each in (leaf.grad, result.grad, hooked.grad):
+        assert each is not None
+        each.add_(1)
+    assert given.tolist() == [1, 1, 1]
+    assert leaf.grad is not None
+    assert leaf.grad.tolist() == [8, 8, 8]

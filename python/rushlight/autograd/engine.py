@@ -217,10 +217,13 @@ def _walk(
     ]
     walk = _Walk(target)
     for tensor, value in roots:
-        if tensor._node is None:
+        node = tensor._node
+        if (tensor if node is None else node)._hooks:
+            value = value.copy()  # a hook may change in place what it gets
+        if node is None:
             walk.deliver_leaf(tensor, value, False)
         else:
-            walk.deliver((tensor._node, tensor._output_index), value)
+            walk.deliver((node, tensor._output_index), value)
     walk.run(bool(retain_graph))
     return walk.leaves
 
