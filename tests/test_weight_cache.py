@@ -58,7 +58,7 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "im2col": lambda: Kind((20, 7, 5, 5), (2, 14, 9, 9), padding=2, groups=2),
     "winograd, few tiles": lambda: Kind((20, 18, 3, 3), (1, 18, 7, 7), padding=1),
     "winograd, many tiles": lambda: Kind((20, 18, 3, 3), (3, 18, 40, 40), padding=1),
-    "depthwise": lambda: Kind((8, 1, 3, 3), (1, 8, 9, 9), groups=8),
+    "depthwise": lambda: Kind((8, 1, 3, 3), (1, 8, 19, 19), groups=8),
     "linear": lambda: Kind((21, 19), (9, 19)),
     "linear, one row": lambda: Kind((21, 19), (1, 19)),
 }
@@ -85,20 +85,20 @@ def test_the_second_use_packs(kind: Kind, isa: str) -> None:
 
 
 def test_training_packs_nothing() -> None:
-    model = nn.Sequential(nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(16 * 4, 10))
+    model = nn.Sequential(nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(16 * 64, 10))
     optimizer = rl.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(4):
         optimizer.zero_grad()
-        model(rl.randn(8, 16, 4, 4)).sum().backward()
+        model(rl.randn(8, 16, 10, 10)).sum().backward()
         optimizer.step()
         assert _blocks() == 0
     with rl.no_grad():
         for _ in range(2):
-            model(rl.randn(8, 16, 4, 4))
+            model(rl.randn(8, 16, 10, 10))
     assert _blocks() == 2
-    model(rl.randn(8, 16, 4, 4)).sum().backward()
+    model(rl.randn(8, 16, 10, 10)).sum().backward()
     optimizer.step()
-    model(rl.randn(8, 16, 4, 4))
+    model(rl.randn(8, 16, 10, 10))
     assert _blocks() == 0
 
 
