@@ -473,6 +473,10 @@ def test_the_gradient_that_is_given_stays_as_it_is() -> None:
     for each in (leaf.grad, result.grad, hooked.grad):
         assert each is not None
         each.add_(1)
+    (hooked + leaf).backward(given)
+    leaf.grad = given.clone()
+    (leaf + hooked).backward(leaf.grad)
     assert given.tolist() == [1, 1, 1]
-    assert leaf.grad is not None
-    assert leaf.grad.tolist() == [8, 8, 8]
+    assert leaf.grad.tolist() == [2, 2, 2]
+    assert hooked.grad is not None
+    assert hooked.grad.tolist() == [10, 10, 10]

@@ -117,6 +117,29 @@ def test_a_bias_that_changes_before_backward() -> None:
     _close(one.gradients(), expected, np.float32)
 
 
+@pytest.mark.parametrize("clamp", CLAMPS)
+def test_a_result_that_changes_before_the_clamp(clamp: str) -> None:
+    def run(absorbs: bool) -> list[Any]:
+        changed = Run((4, 5, 6, 7), clamp, np.float32)
+        assert changed.node is not None
+        changed.node.absorbs_clamps = absorbs
+        with rushlight.no_grad():
+            changed.norm.sub_(0.5)
+        return changed.gradients()
+
+    _close(run(True), run(False), np.float32)
+
+
+def test_a_hook_that_changes_a_gradient_that_is_shared() -> None:
+    expected = Run((4, 5, 6, 7), "relu", np.float32).gradients()
+    one = Run((4, 5, 6, 7), "relu", np.float32)
+    other = rushlight.ones(4, 5, 6, 7, requires_grad=True) * 0
+    other.register_hook(lambda grad: grad.mul_(0))
+    ((F.relu(one.norm) + other) * one._grad).sum().backward()
+    found = [leaf.grad.numpy() for leaf in one.leaves if leaf.grad is not None]
+    _close(found, expected, np.float32)
+
+
 def test_infinite_results_pass() -> None:
     src = np.array([[[0.0, 1, 2, 3]], [[4, 5, 6, math.nan]]], np.float32)
     leaf = rushlight.from_numpy(src).requires_grad_()

@@ -73,7 +73,7 @@ template <class T>
 void max_pool(const Run& run, const PoolShape& s, const T* src, T* dst, int64_t* indices) {
   const Windows<Axis> windows = fixed_windows(s);
   const int64_t from = s.ih * s.iw, to = s.oh * s.ow;
-  if (to == 0) return;
+  if (to == 0 || s.planes == 0) return;
   const bool by_rows = MaxRows<T>::accepts(s) && windows_meet(windows.rows, s.oh) &&
                        windows_meet(windows.cols, s.ow);
   const auto plane_of = by_rows ? max_plane_by_rows<T> : max_plane<T>;

@@ -41,7 +41,8 @@ class MaxRows {
   }
 
   static bool accepts(const PoolShape& s) {
-    const bool indexable = s.ih * s.iw < (int64_t{1} << 31);  // in integers as wide as float
+    // In integers as wide as float, and counted from corners that lie in the padding.
+    const bool indexable = s.ih * s.iw + s.padding_w < (int64_t{1} << 31);
     return (s.stride_w == 1 || s.stride_w == 2) && indexable && s.kh <= most && s.iw <= most &&
            (s.kw - 1) * s.dilation_w <= most && s.kh * widest(s) <= most;
   }

@@ -78,7 +78,7 @@ class _Walk:
                 grads = pending.pop(node)
                 if own:
                     own.difference_update(map(id, grads))
-                if node._hooks or node._retained or target is not None:
+                if node._hooks or node._retained or target is not None or tape is not None:
                     grads = [plain(grad) for grad in grads]
                 if node._hooks or node._retained:
                     node.finish(grads)
@@ -218,8 +218,6 @@ def _walk(
     walk = _Walk(target)
     for tensor, value in roots:
         node = tensor._node
-        if (tensor if node is None else node)._hooks:
-            value = value.copy()  # a hook may change in place what it gets
         if node is None:
             walk.deliver_leaf(tensor, value, False)
         else:
@@ -283,6 +281,11 @@ def backward(
     wanted = () if inputs is None else _inputs(inputs, "backward")
     target = _Target(tensors, wanted) if wanted else None
     leaves = _walk(tensors, grad_tensors, "backward", retain_graph, target)
+    given = [each._array for each in grad_tensors if each is not None]
+    for leaf, (value, fresh) in leaves.items():
+        # A leaf's own gradient may have been given: it is about to change.
+        if not fresh and any(np.may_share_memory(value, each) for each in given):
+            leaves[leaf] = value.copy(), True
     for leaf, (value, fresh) in leaves.items():
         _accumulate(leaf, value, fresh)
     for each in wanted:

@@ -184,8 +184,8 @@ class Function(Node):
         for value, (shape, dtype) in zip(grads, self.outputs, strict=True):
             if value is None and self._materialize:
                 value = np.zeros(shape, dtype)
-            elif value is not None and not value.flags.writeable:
-                value = value.copy()
+            elif value is not None:
+                value = value.copy()  # backward may change it, and others may hold it
             tensors.append(None if value is None else wrap(value))
         result = type(self).backward(self, *tensors)
         results = result if isinstance(result, tuple) else (result,)

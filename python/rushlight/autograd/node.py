@@ -209,8 +209,8 @@ def run_hooks(hooks: dict[int, Callable[..., Any]], grad: Array | None) -> Array
     """Pass `grad` through `hooks` in order; what a hook returns replaces it."""
     if grad is None or not hooks:
         return grad
-    # A hook may change in place what it gets.
-    tensor = wrap(grad if grad.flags.writeable else grad.copy())
+    # A hook may change in place what it gets, which others may hold too.
+    tensor = wrap(grad.copy())
     for hook in tuple(hooks.values()):
         result = hook(tensor)
         if result is None:

@@ -30,6 +30,8 @@ class Primitive(Node):
     """
 
     is_view = False
+    # Of a clamp: whether its argument was as the operation before left it.
+    follows = False
     # Whether backward needs the result: it is then the last of `saved`.
     saves_output = False
 
@@ -96,7 +98,12 @@ class Primitive(Node):
     def is_absorbed(self) -> bool:
         """Whether what this node of a clamp returns may be a :class:`ClampedGradient`."""
         edge = self.edges[0]
-        return type(edge) is tuple and edge[0].absorbs_clamps
+        return type(edge) is tuple and edge[0].absorbs_clamps and self.follows
+
+    def note_follows(self, src: TensorBase) -> None:
+        """Note whether the argument was changed in place since it was made."""
+        state = src._storage_state
+        self.follows = state is None or state.version == 0
 
     def run(self, grads: list[Array | None]) -> tuple[Array | None, ...]:
         """Return the gradients of the inputs; an output that got none counts as zeros."""

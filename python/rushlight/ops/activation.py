@@ -33,6 +33,8 @@ class Relu(Primitive):
     warns = False
 
     def forward(self, src: Tensor) -> Array:
+        if self._saved is not None:
+            self.note_follows(src)
         out = self.out
         if out is None:
             return _core.relu(src._array)
@@ -140,6 +142,11 @@ def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 class Hardtanh(Native):
     kernel, gradient_kernel = _core.hardtanh, _core.hardtanh_backward
     saves_output = True
+
+    def forward(self, a: Tensor, *settings: float) -> Array:
+        if self._saved is not None:
+            self.note_follows(a)
+        return super().forward(a, *settings)
 
     def backward(self, grad: Array) -> tuple[Any, ...]:
         if not self.is_absorbed:
