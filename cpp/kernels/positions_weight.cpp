@@ -69,6 +69,20 @@ struct PositionsWeight {
   // sums[row][vector][lanes] of one tap, for ROWS channels of diff_dst from `o` on.
   template <int ROWS, int VECTORS>
   void multiply(int64_t tap, int64_t o, int64_t block, T* sums) const {
+    // Many short sums are more exact than a long one.
+    constexpr int64_t longest = 512;
+    const int64_t count = pairs.begin[tap + 1] - pairs.begin[tap];
+    const int64_t step = larger(1, longest / larger(1, count));
+    int64_t n = 0;
+    do {
+      add_images<ROWS, VECTORS>(tap, o, block, n, smaller(s.n, n + step), sums);
+      n += step;
+    } while (n < s.n);
+  }
+
+  template <int ROWS, int VECTORS>
+  void add_images(int64_t tap, int64_t o, int64_t block, int64_t begin, int64_t end,
+                  T* sums) const {
     V acc[ROWS][VECTORS];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
@@ -76,9 +90,9 @@ struct PositionsWeight {
       for (int v = 0; v < VECTORS; ++v) acc[r][v] = V::zero();
     }
     const int64_t plane = plan.dst_plane, image = plan.src_plane * V::lanes;
-    const T* x = source + block * s.n * image;
-    const T* y = diff_dst + o * plane;
-    for (int64_t n = 0; n < s.n; ++n, x += image, y += s.oc * plane) {
+    const T* x = source + (block * s.n + begin) * image;
+    const T* y = diff_dst + (begin * s.oc + o) * plane;
+    for (int64_t n = begin; n < end; ++n, x += image, y += s.oc * plane) {
       for (int32_t i = pairs.begin[tap]; i < pairs.begin[tap + 1]; ++i) {
         const T* from = x + pairs.pairs[i].src * V::lanes;
         const T* by = y + pairs.pairs[i].dst;
@@ -96,7 +110,11 @@ struct PositionsWeight {
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
 #pragma GCC unroll 2
-      for (int v = 0; v < VECTORS; ++v) acc[r][v].store(sums + (r * tile_vectors + v) * V::lanes);
+      for (int v = 0; v < VECTORS; ++v) {
+        T* to = sums + (r * tile_vectors + v) * V::lanes;
+        if (begin > 0) acc[r][v] += V::load(to);
+        acc[r][v].store(to);
+      }
     }
   }
 
