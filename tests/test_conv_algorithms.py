@@ -87,6 +87,7 @@ SHAPES = {
     "few pixels, stride": Shape((19, 21, 5, 4), (23, 3, 2), (2, 3), (1, 0), (1, 2)),
     "few pixels, 1x1": Shape((18, 50, 2, 3), (70, 1, 1), padding=(0, 0)),
     "few pixels, 5x5": Shape((16, 17, 4, 4), (13, 5, 5), padding=(2, 2)),
+    "few pixels, deep": Shape((5, 1100, 2, 2), (13, 3, 3)),
     "few pixels, 8x8": Shape((3, 5, 8, 8), (7, 3, 3)),
     "few pixels, far apart": Shape((17, 3, 3, 2), (4, 2, 2), (3, 2), (9, 7), (5, 6)),
     "few pixels, depthwise": Shape((35, 150, 4, 4), (150, 3, 3), groups=150),

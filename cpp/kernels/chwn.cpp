@@ -81,26 +81,35 @@ void turn_in(const T* src, int64_t image, int64_t images, int64_t count, T* to) 
   }
 }
 
-// Sums of one position for ROWS neighbouring channels of the result.
+// Sums of one position for ROWS neighbouring channels of the result: in stretches that are added up
+// where the result goes, since many short sums are more exact than a long one.
 template <int ROWS, class T>
 void multiply_position(const ChwnProblem& p, const WindowPair* pairs, int count, bool backward,
                        const T* src, const T* weight, const Epilogue<T>& epilogue, T* dst) {
   using V = Native<T>;
-  V acc[ROWS];
-#pragma GCC unroll 12
-  for (int r = 0; r < ROWS; ++r) acc[r] = V::zero();
+  constexpr int64_t longest = 512;
+  const int64_t step = larger(1, longest / larger(1, count));
   const int64_t row = p.row_step, src_step = p.src_plane * V::lanes;
-  for (int64_t c = 0; c < p.channels; ++c, src += src_step, weight += p.channel_step) {
-    for (int i = 0; i < count; ++i) {
-      const V x = V::load(src + (backward ? pairs[i].dst : pairs[i].src) * V::lanes);
-      const T* w = weight + pairs[i].tap;
+  for (int64_t first = 0; first < p.channels; first += step) {
+    const int64_t end = smaller(p.channels, first + step);
+    V acc[ROWS];
 #pragma GCC unroll 12
-      for (int r = 0; r < ROWS; ++r) acc[r] = fma(V::broadcast(w[r * row]), x, acc[r]);
+    for (int r = 0; r < ROWS; ++r) acc[r] = V::zero();
+    for (int64_t c = first; c < end; ++c, src += src_step, weight += p.channel_step) {
+      for (int i = 0; i < count; ++i) {
+        const V x = V::load(src + (backward ? pairs[i].dst : pairs[i].src) * V::lanes);
+        const T* w = weight + pairs[i].tap;
+#pragma GCC unroll 12
+        for (int r = 0; r < ROWS; ++r) acc[r] = fma(V::broadcast(w[r * row]), x, acc[r]);
+      }
     }
-  }
 #pragma GCC unroll 12
-  for (int r = 0; r < ROWS; ++r) {
-    scale_and_shift(acc[r], epilogue.at(r, 0)).store(dst + r * p.dst_plane * V::lanes);
+    for (int r = 0; r < ROWS; ++r) {
+      T* to = dst + r * p.dst_plane * V::lanes;
+      if (first > 0) acc[r] += V::load(to);
+      if (end == p.channels) acc[r] = scale_and_shift(acc[r], epilogue.at(r, 0));
+      acc[r].store(to);
+    }
   }
 }
 

@@ -82,10 +82,9 @@ bool weight_accepts(const Conv2dShape& s, ConvAlgorithm algorithm) {
 // The forced algorithm where it can, else the cheapest.
 template <class T>
 ConvAlgorithm choose_weight_algorithm(const Conv2dShape& s) {
-  constexpr int64_t tiny_plane = 8;
   if (weight_accepts<T>(s, s.algorithm)) return s.algorithm;
   if (has_small_groups(s)) {
-    if (depthwise_by_images<T>(s, tiny_plane)) return ConvAlgorithm::chwn;
+    if (depthwise_by_images<T>(s, kTinyImage)) return ConvAlgorithm::chwn;
     if (weight_accepts<T>(s, ConvAlgorithm::depthwise)) return ConvAlgorithm::depthwise;
   }
   ConvAlgorithm best = ConvAlgorithm::gemm;

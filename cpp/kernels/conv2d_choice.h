@@ -111,6 +111,8 @@ inline bool has_small_groups(const Conv2dShape& s) {
   return s.groups > 1 && s.oc <= few_outputs * s.groups;
 }
 
+constexpr int64_t kTinyImage = 8;  // pixels; measured
+
 // Whether the planes of a depthwise convolution are so short, of at most `longest` pixels, and its
 // images so many, that vectors are better filled with images.
 template <class T>
@@ -122,14 +124,13 @@ bool depthwise_by_images(const Conv2dShape& s, int64_t longest) {
 // Of those for groups of one input channel; measured.
 template <class T>
 ConvAlgorithm choose_depthwise(const Conv2dShape& s, Direction direction) {
-  constexpr int64_t tiny_plane = 8;
-  if (depthwise_by_images<T>(s, tiny_plane)) return ConvAlgorithm::chwn;
+  if (depthwise_by_images<T>(s, kTinyImage)) return ConvAlgorithm::chwn;
   const int64_t short_plane = is_strided(s) ? 64 : 256;
   const bool is_short = larger(s.ih * s.iw, s.oh * s.ow) <= short_plane;
   if (is_short && s.ic >= Native<T>::lanes && accepts<T>(s, ConvAlgorithm::blocked, direction)) {
     return ConvAlgorithm::blocked;
   }
-  if (direction == Direction::backward_src && depthwise_by_images<T>(s, 2 * tiny_plane)) {
+  if (direction == Direction::backward_src && depthwise_by_images<T>(s, 2 * kTinyImage)) {
     return ConvAlgorithm::chwn;
   }
   return ConvAlgorithm::depthwise;

@@ -50,4 +50,4 @@ class ClampedGradient:
 
 def plain(value: Value | ClampedGradient) -> Value | Array:
     """Return a gradient as an array, and anything else as it is."""
-    return value.plain() if type(value) is ClampedGradient else value  # type: ignore[return-value]
+    return value.plain() if isinstance(value, ClampedGradient) else value

@@ -78,7 +78,7 @@ class _Walk:
                 grads = pending.pop(node)
                 if own:
                     own.difference_update(map(id, grads))
-                if node._hooks or node._retained or target is not None or tape is not None:
+                if node._hooks or node._retained or target is not None:
                     grads = [plain(grad) for grad in grads]
                 if node._hooks or node._retained:
                     node.finish(grads)
