@@ -25,6 +25,7 @@ FLOORS = [
 FLOOR_OF = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 MAY_USE_CORE = (
     "autograd/sums.py",
+    "autograd/blocked.py",
     "ops/",
     "optim/",
     "compiler/",

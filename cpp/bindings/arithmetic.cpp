@@ -5,6 +5,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
+#include "bindings/blocked.h"
 #include "bindings/families.h"
 
 namespace rushlight::bindings {
@@ -197,6 +198,22 @@ py::object binary(const char* op, Member<float> f32, Member<double> f64, py::han
   return py::reinterpret_borrow<py::object>(out_object);
 }
 
+// Blocked images of the same sizes are taken element by element; what meets another operand is left
+// to the caller, as what `binary` leaves to NumPy.
+py::object binary_of_any(const char* op, Member<float> f32, Member<double> f64, py::handle a,
+                         py::handle b, py::handle out) {
+  const Blocked *first = as_blocked(a), *second = as_blocked(b);
+  if (first == nullptr && second == nullptr) return binary(op, f32, f64, a, b, out);
+  if (first == nullptr || second == nullptr || first->sizes() != second->sizes()) {
+    return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+  }
+  const Elements target(out);
+  py::object found = binary(op, f32, f64, first->array(), second->array(), target.array());
+  if (found.ptr() == Py_NotImplemented) return found;
+  return out.is_none() ? py::cast(Blocked(std::move(found), first->sizes()))
+                       : py::reinterpret_borrow<py::object>(out);
+}
+
 py::object expand(py::handle src_object, py::handle shape_object) {
   const char* op = "expand";
   const Dims dims = integers(op, "shape", shape_object);
@@ -227,13 +244,13 @@ py::object expand(py::handle src_object, py::handle shape_object) {
 }  // namespace
 
 void bind_arithmetic(py::module_& m) {
-#define RUSHLIGHT_BINARY(name)                                                                     \
-  m.def(                                                                                           \
-      #name,                                                                                       \
-      [](py::handle a, py::handle b, py::handle out) {                                             \
-        return binary(#name, &ArithmeticKernels<float>::name, &ArithmeticKernels<double>::name, a, \
-                      b, out);                                                                     \
-      },                                                                                           \
+#define RUSHLIGHT_BINARY(name)                                             \
+  m.def(                                                                   \
+      #name,                                                               \
+      [](py::handle a, py::handle b, py::handle out) {                     \
+        return binary_of_any(#name, &ArithmeticKernels<float>::name,       \
+                             &ArithmeticKernels<double>::name, a, b, out); \
+      },                                                                   \
       py::arg("a"), py::arg("b"), py::arg("out") = py::none())
   RUSHLIGHT_BINARY(add);
   RUSHLIGHT_BINARY(sub);

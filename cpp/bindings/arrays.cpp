@@ -3,6 +3,7 @@
 #include <cxxabi.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 
 namespace rushlight::bindings {
@@ -283,14 +284,14 @@ void check_same_dtype(const char* op, const Array& first, const Array& other) {
 }
 
 void check_shape(const char* op, const Array& array, const Dims& expected, const char* why) {
-  if (!array || array.dims() == expected) return;
-  std::string text = "(";
-  for (size_t i = 0; i < expected.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + std::to_string(expected[i]);
-  }
-  text += expected.size() == 1 ? ",)" : ")";
-  raise_value(std::string(op) + ": " + array.name() + " has shape " + array.shape_text() +
-              ", expected " + text + " " + why);
+  if (array) check_sizes(op, array.name(), array.sizes(), expected, why);
+}
+
+void check_sizes(const char* op, const char* name, std::span<const int64_t> sizes,
+                 const Dims& expected, const char* why) {
+  if (std::equal(sizes.begin(), sizes.end(), expected.begin(), expected.end())) return;
+  raise_value(std::string(op) + ": " + name + " has shape " + shape_text(sizes) + ", expected " +
+              shape_text(expected) + " " + why);
 }
 
 }  // namespace rushlight::bindings

@@ -181,5 +181,7 @@ auto with_type(DType dtype, Body&& body) {
 
 void check_same_dtype(const char* op, const Array& first, const Array& other);
 void check_shape(const char* op, const Array& array, const Dims& expected, const char* why);
+void check_sizes(const char* op, const char* name, std::span<const int64_t> sizes,
+                 const Dims& expected, const char* why);
 
 }  // namespace rushlight::bindings

@@ -5,25 +5,36 @@
 
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
+#include "bindings/blocked.h"
 #include "bindings/families.h"
 
 namespace rushlight::bindings {
 namespace {
 
-BatchNormShape checked_shape(const char* op, const Array& src) {
-  if (src.ndim() < 2) {
+BatchNormShape checked_shape(const char* op, std::span<const int64_t> src) {
+  if (src.size() < 2) {
     raise_value(std::string(op) + ": src must have at least 2 dimensions, got shape " +
-                src.shape_text());
+                shape_text(src));
   }
   int64_t spatial = 1;
-  for (int i = 2; i < src.ndim(); ++i) spatial *= src.dim(i);
-  return {src.dim(0), src.dim(1), spatial};
+  for (size_t i = 2; i < src.size(); ++i) spatial *= src[i];
+  return {src[0], src[1], spatial};
 }
 
 // One value per channel, of src's dtype; absent arguments pass.
-void check_per_channel(const char* op, const Array& src, const Array& values) {
-  check_same_dtype(op, src, values);
-  check_shape(op, values, {src.dim(1)}, "as src has channels");
+void check_per_channel(const char* op, const Images& src, const Array& values) {
+  check_same_dtype(op, src.given(), values);
+  check_shape(op, values, {src.sizes()[1]}, "as src has channels");
+}
+
+// Calls body(kernels, run) for the layout of src; `work` is counted in its elements.
+template <class T, class Body>
+void with_kernels(const char* op, const Images& src, const BatchNormShape& shape, int64_t work,
+                  const Body& body) {
+  KernelScope scope(work * src.given().size());
+  if (!src.is_blocked()) return body(*runtime::kernels<T>().batch_norm, scope.run());
+  const BlockedNormKernels<T>& kernels = *runtime::kernels<T>().blocked_norm;
+  body(kernels, scope.with_workspace(op, kernels.workspace(shape)));
 }
 
 double checked_eps(const char* op, py::handle object, bool training) {
@@ -37,8 +48,8 @@ py::tuple batch_norm_train(py::handle src_object, py::handle weight_object, py::
                            py::handle running_mean_object, py::handle running_var_object,
                            py::handle momentum_object, py::handle eps_object) {
   const char* op = "batch_norm_train";
-  const Array src(op, "src", src_object);
-  const BatchNormShape shape = checked_shape(op, src);
+  Images src(op, "src", src_object);
+  const BatchNormShape shape = checked_shape(op, src.sizes());
   const Array weight = Array::optional(op, "weight", weight_object);
   const Array bias = Array::optional(op, "bias", bias_object);
   const Array running_mean =
@@ -49,15 +60,15 @@ py::tuple batch_norm_train(py::handle src_object, py::handle weight_object, py::
   }
   const double momentum = number(op, "momentum", momentum_object);
   const double eps = checked_eps(op, eps_object, true);
-  Result dst = Result::like(op, src);
+  LikeImages dst(op, src);
   Result mean(op, src.dtype(), {shape.c}), rstd(op, src.dtype(), {shape.c});
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
-    const KernelScope scope(4 * src.size());
-    runtime::kernels<T>().batch_norm->train(scope.run(), shape, src.data<T>(), weight.data<T>(),
-                                            bias.data<T>(), running_mean.mutable_data<T>(),
-                                            running_var.mutable_data<T>(), momentum, eps,
-                                            dst.data<T>(), mean.data<T>(), rstd.data<T>());
+    with_kernels<T>(op, src, shape, 4, [&](const auto& kernels, const Run& run) {
+      kernels.train(run, shape, src.given().data<T>(), weight.data<T>(), bias.data<T>(),
+                    running_mean.mutable_data<T>(), running_var.mutable_data<T>(), momentum, eps,
+                    dst.data<T>(), mean.data<T>(), rstd.data<T>());
+    });
   });
   return py::make_tuple(dst.release(), mean.release(), rstd.release());
 }
@@ -66,8 +77,8 @@ py::tuple batch_norm_eval(py::handle src_object, py::handle weight_object, py::h
                           py::handle running_mean_object, py::handle running_var_object,
                           py::handle eps_object) {
   const char* op = "batch_norm_eval";
-  const Array src(op, "src", src_object);
-  const BatchNormShape shape = checked_shape(op, src);
+  Images src(op, "src", src_object);
+  const BatchNormShape shape = checked_shape(op, src.sizes());
   const Array weight = Array::optional(op, "weight", weight_object);
   const Array bias = Array::optional(op, "bias", bias_object);
   const Array running_mean(op, "running_mean", running_mean_object);
@@ -76,14 +87,15 @@ py::tuple batch_norm_eval(py::handle src_object, py::handle weight_object, py::h
     check_per_channel(op, src, *values);
   }
   const double eps = checked_eps(op, eps_object, false);
-  Result dst = Result::like(op, src);
+  LikeImages dst(op, src);
   Result mean(op, src.dtype(), {shape.c}), rstd(op, src.dtype(), {shape.c});
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
-    const KernelScope scope(2 * src.size());
-    runtime::kernels<T>().batch_norm->eval(
-        scope.run(), shape, src.data<T>(), weight.data<T>(), bias.data<T>(), running_mean.data<T>(),
-        running_var.data<T>(), eps, dst.data<T>(), mean.data<T>(), rstd.data<T>());
+    with_kernels<T>(op, src, shape, 2, [&](const auto& kernels, const Run& run) {
+      kernels.eval(run, shape, src.given().data<T>(), weight.data<T>(), bias.data<T>(),
+                   running_mean.data<T>(), running_var.data<T>(), eps, dst.data<T>(),
+                   mean.data<T>(), rstd.data<T>());
+    });
   });
   return py::make_tuple(dst.release(), mean.release(), rstd.release());
 }
@@ -94,31 +106,34 @@ py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
                               bool need_weight, bool need_bias, py::handle bias_object,
                               const std::optional<std::pair<double, double>>& clamp) {
   const char* op = "batch_norm_backward";
-  const Array src(op, "src", src_object);
-  const BatchNormShape shape = checked_shape(op, src);
+  Images src(op, "src", src_object);
+  const BatchNormShape shape = checked_shape(op, src.sizes());
   const Array weight = Array::optional(op, "weight", weight_object);
   const Array mean(op, "mean", mean_object);
   const Array rstd(op, "rstd", rstd_object);
-  const Array diff_dst(op, "diff_dst", diff_dst_object);
+  Images gradient(op, "diff_dst", diff_dst_object);
   const Array bias = Array::optional(op, "bias", bias_object);
   for (const Array* values : {&weight, &mean, &rstd, &bias}) check_per_channel(op, src, *values);
-  check_same_dtype(op, src, diff_dst);
-  check_shape(op, diff_dst, src.dims(), "as src");
+  check_same_dtype(op, src.given(), gradient.given());
+  check_sizes(op, "diff_dst", gradient.sizes(), Dims(src.sizes().begin(), src.sizes().end()),
+              "as src");
+  const Array& diff_dst = src.is_blocked() ? gradient.blocks() : gradient.planes();
   if (clamp && !training) raise_value(std::string(op) + ": clamp needs training");
-  Result diff_src, diff_weight, diff_bias;
-  if (need_src) diff_src = Result::like(op, src);
+  LikeImages diff_src;
+  Result diff_weight, diff_bias;
+  if (need_src) diff_src = LikeImages(op, src);
   if (need_weight) diff_weight = Result(op, src.dtype(), {shape.c});
   if (need_bias) diff_bias = Result(op, src.dtype(), {shape.c});
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
-    const KernelScope scope(4 * src.size());
     NormClamp<T> behind{bias.data<T>(), 0, 0};
     if (clamp)
       behind.low = static_cast<T>(clamp->first), behind.high = static_cast<T>(clamp->second);
-    runtime::kernels<T>().batch_norm->backward(
-        scope.run(), shape, src.data<T>(), weight.data<T>(), mean.data<T>(), rstd.data<T>(),
-        diff_dst.data<T>(), training, clamp ? &behind : nullptr, diff_src.data<T>(),
-        diff_weight.data<T>(), diff_bias.data<T>());
+    with_kernels<T>(op, src, shape, 4, [&](const auto& kernels, const Run& run) {
+      kernels.backward(run, shape, src.given().data<T>(), weight.data<T>(), mean.data<T>(),
+                       rstd.data<T>(), diff_dst.data<T>(), training, clamp ? &behind : nullptr,
+                       diff_src.data<T>(), diff_weight.data<T>(), diff_bias.data<T>());
+    });
   });
   return py::make_tuple(diff_src.release(), diff_weight.release(), diff_bias.release());
 }

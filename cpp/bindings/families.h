@@ -7,6 +7,7 @@ namespace rushlight::bindings {
 
 void bind_arithmetic(pybind11::module_& m);
 void bind_batch_norm(pybind11::module_& m);
+void bind_blocked(pybind11::module_& m);
 void bind_config(pybind11::module_& m);
 void bind_conv2d(pybind11::module_& m);
 void bind_linear(pybind11::module_& m);

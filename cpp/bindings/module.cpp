@@ -16,6 +16,7 @@ PYBIND11_MODULE(_core, m) {
   runtime::configure_pool_at_import();
   runtime::configure_weight_cache_at_import();
   bindings::bind_weight_cache(m);  // first: others take what it defines
+  bindings::bind_blocked(m);
   bindings::bind_arithmetic(m);
   bindings::bind_batch_norm(m);
   bindings::bind_config(m);

@@ -1,6 +1,7 @@
 // Activations: functions of each element, with up to two settings.
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
+#include "bindings/blocked.h"
 #include "bindings/families.h"
 
 namespace rushlight::bindings {
@@ -23,8 +24,9 @@ const PointwiseFunction<T>& function(Member<float> f32, Member<double> f64) {
 // Writes to `out` where it is an array that a kernel may write to as it is, else to a new one.
 py::object forward(const char* op, Member<float> f32, Member<double> f64, py::handle src_object,
                    py::handle out_object, double a, double b) {
-  const Array src(op, "src", src_object);
-  const Array out = Array::optional(op, "out", out_object, Access::strided);
+  const Elements elements(src_object);
+  const Array src(op, "src", elements.array());
+  const Array out = Array::optional(op, "out", Elements(out_object).array(), Access::strided);
   check_same_dtype(op, src, out);
   check_shape(op, out, src.dims(), "as src");
   const bool in_place = out && out.is_writable_as_it_is();
@@ -36,13 +38,14 @@ py::object forward(const char* op, Member<float> f32, Member<double> f64, py::ha
     const KernelScope scope(kWorkPerElement * src.size());
     function<T>(f32, f64).forward(scope.run(), src.size(), a, b, src.data<T>(), to);
   });
-  return in_place ? py::reinterpret_borrow<py::object>(out_object) : dst.release();
+  return in_place ? py::reinterpret_borrow<py::object>(out_object) : elements.wrap(dst.release());
 }
 
 py::object backward(const char* op, Member<float> f32, Member<double> f64, py::handle at_object,
                     py::handle diff_dst_object, double a, double b) {
-  const Array at(op, "at", at_object);
-  const Array diff_dst(op, "diff_dst", diff_dst_object);
+  const SameLayout pair(op, at_object, diff_dst_object);
+  const Array at(op, "at", pair.first().array());
+  const Array diff_dst(op, "diff_dst", pair.second().array());
   check_same_dtype(op, at, diff_dst);
   check_shape(op, diff_dst, at.dims(), "as at");
   Result diff_src = Result::like(op, at);
@@ -52,7 +55,7 @@ py::object backward(const char* op, Member<float> f32, Member<double> f64, py::h
     function<T>(f32, f64).backward(scope.run(), at.size(), a, b, at.data<T>(), diff_dst.data<T>(),
                                    diff_src.data<T>());
   });
-  return diff_src.release();
+  return pair.first().wrap(diff_src.release());
 }
 
 }  // namespace

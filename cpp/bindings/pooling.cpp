@@ -2,6 +2,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
+#include "bindings/blocked.h"
 #include "bindings/families.h"
 #include "bindings/windows.h"
 
@@ -241,6 +242,102 @@ py::object adaptive_avg_pool2d_backward(py::handle diff_dst_object, py::handle s
   return run_avg_backward<true>(op, diff_dst, src, adaptive_shape(op, src, out));
 }
 
+const Blocked& blocked_argument(const char* op, const char* name, py::handle object) {
+  const Blocked* blocked = as_blocked(object);
+  if (blocked == nullptr) raise_type(std::string(op) + ": " + name + " must be Blocked");
+  return *blocked;
+}
+
+// The windows of a maximum over images in blocks; `planes` counts blocks.
+PoolShape blocked_windows(const char* op, const Blocked& src, py::handle kernel_size,
+                          py::handle stride, py::handle padding, py::handle dilation,
+                          bool ceil_mode) {
+  Settings set(op, kernel_size, stride, padding, ceil_mode);
+  set.dilation = pair(op, "dilation", dilation, 1);
+  const Array array(op, "src", src.array());
+  return window_shape(op, {array.dim(0), array.dim(1), array.dim(2), array.dim(3)}, set);
+}
+
+py::object max_pool2d_blocked(py::handle src_object, py::handle kernel_size, py::handle stride,
+                              py::handle padding, py::handle dilation, bool ceil_mode) {
+  const char* op = "max_pool2d";
+  const Blocked& src = blocked_argument(op, "src", src_object);
+  const PoolShape shape =
+      blocked_windows(op, src, kernel_size, stride, padding, dilation, ceil_mode);
+  const Array from(op, "src", src.array());
+  BlockedResult dst(op, from.dtype(), {src.sizes()[0], src.sizes()[1], shape.oh, shape.ow});
+  with_type(from.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
+    const KernelScope scope(work_of_pool(shape) * kernels.lanes);
+    kernels.max_pool(scope.run(), shape, from.data<T>(), dst.data<T>());
+  });
+  return dst.release();
+}
+
+py::object max_pool2d_blocked_backward(py::handle src_object, py::handle dst_object,
+                                       py::handle diff_dst_object, py::handle kernel_size,
+                                       py::handle stride, py::handle padding, py::handle dilation,
+                                       bool ceil_mode) {
+  const char* op = "max_pool2d_backward";
+  const Blocked& src = blocked_argument(op, "src", src_object);
+  const PoolShape shape =
+      blocked_windows(op, src, kernel_size, stride, padding, dilation, ceil_mode);
+  Images dst(op, "dst", dst_object), diff_dst(op, "diff_dst", diff_dst_object);
+  const Dims expected{src.sizes()[0], src.sizes()[1], shape.oh, shape.ow};
+  check_sizes(op, "dst", dst.sizes(), expected, "from src");
+  check_sizes(op, "diff_dst", diff_dst.sizes(), expected, "from src");
+  const Array from(op, "src", src.array());
+  check_same_dtype(op, from, dst.given());
+  check_same_dtype(op, from, diff_dst.given());
+  BlockedResult diff_src(op, from.dtype(), src.sizes());
+  const Array &most = dst.blocks(), &diff = diff_dst.blocks();
+  with_type(from.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const KernelScope scope(work_of_pool(shape) * runtime::kernels<T>().blocked->lanes);
+    runtime::kernels<T>().blocked_gradients->max_pool(
+        scope.run(), shape, from.data<T>(), most.data<T>(), diff.data<T>(), diff_src.data<T>());
+  });
+  return diff_src.release();
+}
+
+ReorderShape mean_shape(const Blocked::Sizes& sizes) {
+  return {sizes[0], sizes[1], sizes[2] * sizes[3]};
+}
+
+// The mean of each plane, [n, c, 1, 1].
+py::object global_mean(py::handle src_object) {
+  const char* op = "adaptive_avg_pool2d";
+  const Blocked& src = blocked_argument(op, "src", src_object);
+  const Array from(op, "src", src.array());
+  Result dst(op, from.dtype(), {src.sizes()[0], src.sizes()[1], 1, 1});
+  with_type(from.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const KernelScope scope(from.size());
+    runtime::kernels<T>().blocked->mean(scope.run(), mean_shape(src.sizes()), from.data<T>(),
+                                        dst.data<T>());
+  });
+  return dst.release();
+}
+
+py::object global_mean_backward(py::handle diff_dst_object, py::handle src_shape) {
+  const char* op = "adaptive_avg_pool2d_backward";
+  const Array diff_dst(op, "diff_dst", diff_dst_object);
+  const Dims src = integers(op, "src_shape", src_shape);
+  if (src.size() != 4) raise_value(std::string(op) + ": src_shape must have 4 sizes");
+  plane_shape(op, src);
+  check_shape(op, diff_dst, {src[0], src[1], 1, 1}, "from src_shape");
+  const Blocked::Sizes sizes{src[0], src[1], src[2], src[3]};
+  BlockedResult diff_src(op, diff_dst.dtype(), sizes);
+  with_type(diff_dst.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const KernelScope scope(work_of({sizes[0], sizes[1], sizes[2], sizes[3]}));
+    runtime::kernels<T>().blocked_gradients->mean(scope.run(), mean_shape(sizes),
+                                                  diff_dst.data<T>(), diff_src.data<T>());
+  });
+  return diff_src.release();
+}
+
 }  // namespace
 
 void bind_pooling(py::module_& m) {
@@ -257,6 +354,13 @@ void bind_pooling(py::module_& m) {
   m.def("adaptive_avg_pool2d", &adaptive_avg_pool2d, py::arg("src"), py::arg("output_size"));
   m.def("adaptive_avg_pool2d_backward", &adaptive_avg_pool2d_backward, py::arg("diff_dst"),
         py::arg("src_shape"));
+  m.def("max_pool2d_blocked", &max_pool2d_blocked, py::arg("src"), py::arg("kernel_size"),
+        py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
+  m.def("max_pool2d_blocked_backward", &max_pool2d_blocked_backward, py::arg("src"), py::arg("dst"),
+        py::arg("diff_dst"), py::arg("kernel_size"), py::arg("stride"), py::arg("padding"),
+        py::arg("dilation"), py::arg("ceil_mode"));
+  m.def("global_mean", &global_mean, py::arg("src"));
+  m.def("global_mean_backward", &global_mean_backward, py::arg("diff_dst"), py::arg("src_shape"));
   m.def("adaptive_max_pool2d", &adaptive_max_pool2d, py::arg("src"), py::arg("output_size"));
 }
 

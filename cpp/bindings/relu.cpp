@@ -1,11 +1,13 @@
 #include "bindings/arrays.h"
+#include "bindings/blocked.h"
 #include "bindings/families.h"
 
 namespace rushlight::bindings {
 namespace {
 
 py::object relu(py::handle src_object) {
-  const Array src("relu", "src", src_object);
+  const Elements elements(src_object);
+  const Array src("relu", "src", elements.array());
   Result dst = Result::like("relu", src);
   const int64_t n = src.size();
   with_type(src.dtype(), [&](auto t) {
@@ -13,11 +15,11 @@ py::object relu(py::handle src_object) {
     const KernelScope scope(2 * n);
     runtime::kernels<T>().relu->forward(scope.run(), n, src.data<T>(), dst.data<T>());
   });
-  return dst.release();
+  return elements.wrap(dst.release());
 }
 
 void relu_in_place(py::handle src_object) {
-  const Array src("relu_", "src", src_object, Access::write);
+  const Array src("relu_", "src", Elements(src_object).array(), Access::write);
   const int64_t n = src.size();
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
@@ -28,8 +30,9 @@ void relu_in_place(py::handle src_object) {
 
 py::object relu_backward(py::handle dst_object, py::handle diff_dst_object) {
   const char* op = "relu_backward";
-  const Array dst(op, "dst", dst_object);
-  const Array diff_dst(op, "diff_dst", diff_dst_object);
+  const SameLayout pair(op, dst_object, diff_dst_object);
+  const Array dst(op, "dst", pair.first().array());
+  const Array diff_dst(op, "diff_dst", pair.second().array());
   check_same_dtype(op, dst, diff_dst);
   check_shape(op, diff_dst, dst.dims(), "as dst");
   Result diff_src = Result::like(op, dst);
@@ -40,7 +43,7 @@ py::object relu_backward(py::handle dst_object, py::handle diff_dst_object) {
     runtime::kernels<T>().relu->backward(scope.run(), n, dst.data<T>(), diff_dst.data<T>(),
                                          diff_src.data<T>());
   });
-  return diff_src.release();
+  return pair.first().wrap(diff_src.release());
 }
 
 }  // namespace

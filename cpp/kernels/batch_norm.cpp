@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "kernels/batch_norm_sums.h"
+#include "kernels/batch_norm_values.h"
 #include "kernels/family.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
@@ -71,11 +72,6 @@ void write_diff_src(const ChannelBlock& b, const Coefficients<T>& k, const T* sr
   });
 }
 
-template <class T>
-double value_or(const T* values, int64_t i, double otherwise) {
-  return values == nullptr ? otherwise : static_cast<double>(values[i]);
-}
-
 // The mean of each channel's first elements: values are summed around it, so that what they have in
 // common costs no digits.
 template <bool SHORT, class T>
@@ -88,11 +84,6 @@ void find_centres(const ChannelBlock& b, const T* src, T* centres) {
   }
 }
 
-// Mean and sum of squared deviations of each channel.
-struct Moments {
-  double mean, squares;
-};
-
 template <bool SHORT, class T>
 void find_moments(const ChannelBlock& b, const T* src, Moments* moments) {
   Values<T> centres{};
@@ -101,17 +92,9 @@ void find_moments(const ChannelBlock& b, const T* src, Moments* moments) {
   sum_channels<Deviations, SHORT>(b, src, src, centres, AllPasses{}, totals);
   const double n = static_cast<double>(b.s.n) * static_cast<double>(b.s.spatial);
   for (int64_t c = 0; c < b.channels; ++c) {
-    const double shift = n > 0 ? totals[c].first / n : 0;
-    const double squares = totals[c].second - totals[c].first * shift;
-    moments[c].mean = static_cast<double>(centres[SHORT ? c * b.s.spatial : 0]) + shift;
-    moments[c].squares = squares < 0 ? 0 : squares;
+    const double centre = static_cast<double>(centres[SHORT ? c * b.s.spatial : 0]);
+    moments[c] = moments_of(totals[c], n, centre);
   }
-}
-
-// As backward finds it again.
-template <class T>
-T scale_of(const T* weight, const T* rstd, int64_t c) {
-  return static_cast<T>(value_or(weight, c, 1) * static_cast<double>(rstd[c]));
 }
 
 template <class T>
@@ -126,19 +109,10 @@ void batch_norm_train(const Run& run, const BatchNormShape& s, const T* src, con
     find_moments<is_short>(b, src, moments);
     for (int64_t i = 0; i < b.channels; ++i) {
       const int64_t c = b.first + i;
-      const double inverse = 1 / ::sqrt((n > 0 ? moments[i].squares / n : 0) + eps);
-      mean[c] = static_cast<T>(moments[i].mean);
-      rstd[c] = static_cast<T>(inverse);
+      note_moments(moments[i], n, momentum, eps, c, running_mean, running_var, mean, rstd);
       set_value<is_short>(b, i, mean[c], k.mean);
       set_value<is_short>(b, i, scale_of(weight, rstd, c), k.scale);
       set_value<is_short>(b, i, static_cast<T>(value_or(bias, c, 0)), k.shift);
-      if (n == 0) continue;
-      const double unbiased = moments[i].squares / (n > 1 ? n - 1 : 1);
-      const auto blend = [&](T old, double now) {
-        return static_cast<T>((1 - momentum) * static_cast<double>(old) + momentum * now);
-      };
-      if (running_mean != nullptr) running_mean[c] = blend(running_mean[c], moments[i].mean);
-      if (running_var != nullptr) running_var[c] = blend(running_var[c], unbiased);
     }
     normalize<is_short>(b, k, src, dst);
   });

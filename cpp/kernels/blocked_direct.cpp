@@ -39,9 +39,11 @@ struct DirectPlan {
         unit(plain ? 1 : lanes),
         src_blocks(plain ? s.ic : ceil_div(s.ic, lanes)),
         taps(s.kh * s.kw) {
-    const bool padded = s.padding_h > 0 || s.padding_w > 0;
-    flat = taps == 1 && s.stride_h == 1 && s.stride_w == 1 && !padded;
-    copies = padded;
+    // Windows may reach over the far edges without padding: those of a gradient's phase do.
+    const int64_t down = source_row(s, s.oh - 1, s.kh - 1),
+                  right = source_col(s, s.ow - 1, s.kw - 1);
+    copies = s.padding_h > 0 || s.padding_w > 0 || down >= s.ih || right >= s.iw;
+    flat = taps == 1 && s.stride_h == 1 && s.stride_w == 1 && s.ow == s.iw && !copies;
     width = copies ? (s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1 : s.iw;
     constexpr int64_t source_budget = 262144 / int64_t{sizeof(T)};
     const int64_t fitting = source_budget / (src_blocks * unit * width);

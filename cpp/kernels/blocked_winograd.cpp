@@ -4,6 +4,7 @@
 // Two ways, as for plain images: with many tiles a task owns some of them and computes all output
 // channels; with few, tasks own groups of output channels and share the transformed image.
 #include "kernels/blocked_conv.h"
+#include "kernels/blocked_pixels.h"
 #include "kernels/blocked_tile.h"
 #include "kernels/blocked_weights.h"
 #include "kernels/red_zone.h"
@@ -67,31 +68,15 @@ struct BlockedWinograd {
     const int64_t image = tile / (plan.th * plan.tw);
     const int64_t y0 = tile / plan.tw % plan.th * F::outputs - s.padding_h;
     const int64_t x0 = tile % plan.tw * F::outputs - s.padding_w;
-    const T* plane = src + (image * plan.src_blocks + b) * s.ih * s.iw * lanes;
+    const BlockPlane<T> plane{src + (image * plan.src_blocks + b) * s.ih * s.iw * lanes, s.ih,
+                              s.iw};
+    constexpr int overlap = F::points - F::outputs;
     V x[F::points * F::points];
-    const bool inside = x0 >= 0 && x0 + F::points <= s.iw;
     for (int i = 0; i < F::points; ++i) {
-      const int64_t y = y0 + i;
-      const T* row = plane + (y * s.iw + x0) * lanes;
-      V* to_row = x + i * F::points;
-      if (y < 0 || y >= s.ih) {
-#pragma GCC unroll 6
-        for (int j = 0; j < F::points; ++j) to_row[j] = V::zero();
-        continue;
-      }
-      if (inside) {
-#pragma GCC unroll 6
-        for (int j = 0; j < F::points; ++j) to_row[j] = V::load(row + j * lanes);
-      } else {
-        // Small images have tiles at an edge more than others: addresses are chosen, not branches.
-        static constexpr T zeros[lanes] = {};
-#pragma GCC unroll 6
-        for (int j = 0; j < F::points; ++j) {
-          const bool exists = x0 + j >= 0 && x0 + j < s.iw;
-          to_row[j] = V::load(exists ? row + j * lanes : zeros);
-        }
-      }
-      F::source(to_row, 1);
+      // Rows and columns that tiles share are there already.
+      const int known = i < overlap ? F::points : overlap / 2;
+      plane.template load<F::points>(y0 + i, x0, F::outputs, known, x + i * F::points);
+      F::source(x + i * F::points, 1);
     }
 #pragma GCC unroll 6
     for (int j = 0; j < F::points; ++j) {
@@ -125,6 +110,8 @@ struct BlockedWinograd {
       V y[m];
       F::template result<T>(half + i * points, 1, y, 1);
       const int64_t at = (plane + (y0 + i) * s.ow + x0) * lanes;
+#pragma GCC unroll 4
+      for (int j = 0; j < m; ++j) __builtin_prefetch(dst + at + (m * s.ow + j) * lanes, 1);
       const int64_t inside = smaller(m, s.ow - x0);
       for (int j = 0; j < inside; ++j) {
         V v = y[j];

@@ -214,7 +214,9 @@ void conv2d_backward_weight(const Run& run, const Conv2dShape& s, const T* src, 
     return s.groups > 1 ? chwn_depthwise_weight(run, s, src, diff_dst, diff_weight)
                         : positions_weight(run, s, src, diff_dst, diff_weight);
   }
-  if (algorithm == ConvAlgorithm::direct) return direct_weight(run, s, src, diff_dst, diff_weight);
+  if (algorithm == ConvAlgorithm::direct) {
+    return direct_weight(run, s, src, diff_dst, false, diff_weight);
+  }
   if (const int tile = winograd_tile(algorithm)) {
     return winograd_weight_groups(run, s, tile, src, diff_dst, diff_weight);
   }

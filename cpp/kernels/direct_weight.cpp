@@ -103,6 +103,7 @@ struct DirectWeight {
   const DirectWeightPlan<T> plan;
   const T* src;
   const T* diff_dst;
+  bool diff_blocked;
 
   // Copies the source under the strip whose first output row is `oy`. The columns of zeros beside
   // the image are never written: they are there already.
@@ -174,13 +175,24 @@ struct DirectWeight {
     const OutputWindow out{rows, s.ow, s.stride_h * plan.pitch, s.stride_w};
     load_source(src + index * z.ic * z.src_plane, oy, source);
     for (int64_t block = first; block < smaller(plan.blocks, first + plan.together); ++block) {
-      const int64_t o = block * plan.lanes;
-      LaneWindow<T> from{diff_dst + (index * z.oc + o) * z.dst_plane, z.dst_plane, s.oh, s.ow,
-                         z.oc - o};
-      from.y0 = oy, from.rows = rows, from.cols = s.ow;
-      from.load(gradients);
-      add_taps(out, gradients, source, sums + (block - first) * plan.sums());
+      const T* turned = gradients;
+      if (diff_blocked) {
+        const int64_t pixel = (image * plan.blocks + block) * z.dst_plane + oy * s.ow;
+        turned = diff_dst + pixel * plan.lanes;
+      } else {
+        turn_gradients(index, block, oy, rows, gradients);
+      }
+      add_taps(out, turned, source, sums + (block - first) * plan.sums());
     }
+  }
+
+  void turn_gradients(int64_t index, int64_t block, int64_t oy, int64_t rows, T* to) const {
+    const Sizes& z = plan.z;
+    const int64_t o = block * plan.lanes;
+    LaneWindow<T> from{diff_dst + (index * z.oc + o) * z.dst_plane, z.dst_plane, plan.s.oh,
+                       plan.s.ow, z.oc - o};
+    from.y0 = oy, from.rows = rows, from.cols = plan.s.ow;
+    from.load(to);
   }
 
   // One task, whose sums stand one block after another.
@@ -250,8 +262,8 @@ int64_t direct_weight_workspace(const Conv2dShape& s, int slots) {
 
 template <class T>
 void direct_weight(const Run& run, const Conv2dShape& s, const T* src, const T* diff_dst,
-                   T* diff_weight) {
-  DirectWeight<T>{DirectWeightPlan<T>(s), src, diff_dst}.compute(run, diff_weight);
+                   bool diff_blocked, T* diff_weight) {
+  DirectWeight<T>{DirectWeightPlan<T>(s), src, diff_dst, diff_blocked}.compute(run, diff_weight);
 }
 
 template <class T>

@@ -199,18 +199,48 @@ void avg_pool_backward(const Run& run, const PoolShape& s, const T* diff_dst, T*
   avg_planes_backward(run, s, fixed_windows(s), diff_dst, diff_src);
 }
 
+// The mean of each plane. The divisions that find a window would outweigh the sums.
+template <class T>
+void plane_means(const Run& run, const PoolShape& s, const T* src, T* dst) {
+  const int64_t count = s.ih * s.iw;
+  const T divisor = static_cast<T>(count);
+  for_each_plane(run, s, [&](int64_t plane) {
+    const T* from = src + plane * count;
+    if (count > Native<T>::lanes) {
+      dst[plane] = sum_run(from, count) / divisor;
+      return;
+    }
+    T total = 0;
+    for (int64_t i = 0; i < count; ++i) total += from[i];
+    dst[plane] = total / divisor;
+  });
+}
+
+template <class T>
+void plane_means_backward(const Run& run, const PoolShape& s, const T* diff_dst, T* diff_src) {
+  const int64_t count = s.ih * s.iw;
+  const T divisor = static_cast<T>(count);
+  for_each_plane(run, s, [&](int64_t plane) {
+    const T value = diff_dst[plane] / divisor;
+    T* to = diff_src + plane * count;
+    for_each_vector<T>(0, count, [&](auto v, int64_t i) {
+      using V = decltype(v);
+      V::broadcast(value).store(to + i);
+    });
+  });
+}
+
+bool is_global(const PoolShape& s) {
+  return s.oh == 1 && s.ow == 1;
+}
+
 template <class T>
 void adaptive_avg_pool(const Run& run, const PoolShape& s, const T* src, T* dst) {
+  if (is_global(s)) return plane_means(run, s, src, dst);
   const Windows<AdaptiveAxis> windows = adaptive_windows(s);
-  const bool global = s.oh == 1 && s.ow == 1;  // the divisions of taps() would outweigh the sums
-  const Taps all_rows{0, s.ih, 1, s.ih}, all_cols{0, s.iw, 1, s.iw};
   for_each_plane(run, s, [&](int64_t plane) {
     const T* from = src + plane * s.ih * s.iw;
     T* to = dst + plane * s.oh * s.ow;
-    if (global) {
-      *to = average(s, from, all_rows, all_cols);
-      return;
-    }
     for_each_window(s, windows, [&](int64_t at, const Taps& y, const Taps& x) {
       to[at] = average(s, from, y, x);
     });
@@ -220,6 +250,7 @@ void adaptive_avg_pool(const Run& run, const PoolShape& s, const T* src, T* dst)
 template <class T>
 void adaptive_avg_pool_backward(const Run& run, const PoolShape& s, const T* diff_dst,
                                 T* diff_src) {
+  if (is_global(s)) return plane_means_backward(run, s, diff_dst, diff_src);
   avg_planes_backward(run, s, adaptive_windows(s), diff_dst, diff_src);
 }
 

@@ -7,6 +7,8 @@
 #include "kernels/arithmetic.h"
 #include "kernels/batch_norm.h"
 #include "kernels/blocked.h"
+#include "kernels/blocked_gradients.h"
+#include "kernels/blocked_norm.h"
 #include "kernels/conv2d.h"
 #include "kernels/linear.h"
 #include "kernels/log_softmax.h"
@@ -20,21 +22,23 @@
 #include "kernels/summation.h"
 
 // One line per family of operations: the struct of function pointers and its name in the table.
-#define RUSHLIGHT_FAMILIES(X)       \
-  X(AffineKernels, affine)          \
-  X(ArithmeticKernels, arithmetic)  \
-  X(BatchNormKernels, batch_norm)   \
-  X(BlockedKernels, blocked)        \
-  X(Conv2dKernels, conv2d)          \
-  X(LinearKernels, linear)          \
-  X(LogSoftmaxKernels, log_softmax) \
-  X(MatmulKernels, matmul)          \
-  X(NllLossKernels, nll_loss)       \
-  X(OptimKernels, optim)            \
-  X(PointwiseKernels, pointwise)    \
-  X(PoolingKernels, pooling)        \
-  X(ProbeKernels, probe)            \
-  X(ReluKernels, relu)              \
+#define RUSHLIGHT_FAMILIES(X)                  \
+  X(AffineKernels, affine)                     \
+  X(ArithmeticKernels, arithmetic)             \
+  X(BatchNormKernels, batch_norm)              \
+  X(BlockedKernels, blocked)                   \
+  X(BlockedGradientKernels, blocked_gradients) \
+  X(BlockedNormKernels, blocked_norm)          \
+  X(Conv2dKernels, conv2d)                     \
+  X(LinearKernels, linear)                     \
+  X(LogSoftmaxKernels, log_softmax)            \
+  X(MatmulKernels, matmul)                     \
+  X(NllLossKernels, nll_loss)                  \
+  X(OptimKernels, optim)                       \
+  X(PointwiseKernels, pointwise)               \
+  X(PoolingKernels, pooling)                   \
+  X(ProbeKernels, probe)                       \
+  X(ReluKernels, relu)                         \
   X(SummationKernels, summation)
 
 namespace rushlight {

@@ -1,5 +1,6 @@
 #include "kernels/winograd_weight.h"
 
+#include "kernels/blocked_pixels.h"
 #include "kernels/channel_lanes.h"
 #include "kernels/outer_products.h"
 #include "kernels/packers.h"
@@ -106,78 +107,98 @@ struct WinogradWeight {
   // Writes the transform of a strip of `src` behind one another from `to` on, for one block of
   // channels.
   void transform_source(const Strip& s, int64_t block, T* window, T* to) const {
+    const T* image = p.src + s.image * p.src_image + block * V::lanes * p.ih * p.iw;
+    const int64_t y0 = s.ty * m - p.padding_h, x0 = s.tx * m - p.padding_w;
+    if (p.blocked) {
+      const BlockPlane<T> plane{image, p.ih, p.iw};
+      return for_each_tile(s, to, [&](int64_t y, int64_t x, T* result) {
+        write_source(result, [&](int i, V* row) __attribute__((always_inline)) {
+          const int known = i < points - m ? points : (points - m) / 2;
+          plane.template load<points>(y0 + y * m + i, x0 + x * m, m, known, row);
+        });
+      });
+    }
     const int64_t cols = s.cols * m + 2;
-    const LaneWindow<T> from{p.src + s.image * p.src_image + block * V::lanes * p.ih * p.iw,
-                             p.ih * p.iw,
-                             p.ih,
-                             p.iw,
-                             p.ic - block * V::lanes,
-                             s.ty * m - p.padding_h,
-                             s.tx * m - p.padding_w,
-                             s.rows * m + 2,
-                             cols};
+    const LaneWindow<T> from{image, p.ih * p.iw, p.ih,           p.iw, p.ic - block * V::lanes,
+                             y0,    x0,          s.rows * m + 2, cols};
     from.load(window);
-    for_each_tile(s, cols, window, to, [&](const T* tile, T* result) {
-      V x[points * points];
+    for_each_tile(s, to, [&](int64_t y, int64_t x, T* result) {
+      write_source(result, [&](int i, V* row) __attribute__((always_inline)) {
+        const T* pixels = window + ((y * m + i) * cols + x * m) * V::lanes;
 #pragma GCC unroll 6
-      for (int i = 0; i < points; ++i) {
-#pragma GCC unroll 6
-        for (int j = 0; j < points; ++j) {
-          x[i * points + j] = V::load(tile + (i * cols + j) * V::lanes);
-        }
-        F::source(x + i * points, 1);
-      }
-#pragma GCC unroll 6
-      for (int j = 0; j < points; ++j) {
-        F::source(x + j, points);
-#pragma GCC unroll 6
-        for (int i = 0; i < points; ++i) {
-          x[i * points + j].store(result + (i * points + j) * plan.point_stride());
-        }
-      }
+        for (int j = 0; j < points; ++j) row[j] = V::load(pixels + j * V::lanes);
+      });
     });
   }
 
   // The same of `diff_dst`.
   void transform_gradient(const Strip& s, int64_t block, T* window, T* to) const {
+    const T* image = p.diff_dst + s.image * p.dst_image + block * V::lanes * p.oh * p.ow;
+    if (p.blocked) {
+      const BlockPlane<T> plane{image, p.oh, p.ow};
+      return for_each_tile(s, to, [&](int64_t y, int64_t x, T* result) {
+        write_gradient(result, [&](int i, V* row) __attribute__((always_inline)) {
+          plane.template load<m>((s.ty + y) * m + i, (s.tx + x) * m, m, 0, row);
+        });
+      });
+    }
     const int64_t cols = s.cols * m;
-    const LaneWindow<T> from{p.diff_dst + s.image * p.dst_image + block * V::lanes * p.oh * p.ow,
-                             p.oh * p.ow,
-                             p.oh,
-                             p.ow,
-                             p.oc - block * V::lanes,
-                             s.ty * m,
-                             s.tx * m,
-                             s.rows * m,
-                             cols};
+    const LaneWindow<T> from{image,    p.oh * p.ow, p.oh,       p.ow, p.oc - block * V::lanes,
+                             s.ty * m, s.tx * m,    s.rows * m, cols};
     from.load(window);
-    for_each_tile(s, cols, window, to, [&](const T* tile, T* result) {
-      V half[m * points];
+    for_each_tile(s, to, [&](int64_t y, int64_t x, T* result) {
+      write_gradient(result, [&](int i, V* row) __attribute__((always_inline)) {
+        const T* pixels = window + ((y * m + i) * cols + x * m) * V::lanes;
 #pragma GCC unroll 4
-      for (int i = 0; i < m; ++i) {
-        V y[m];
-#pragma GCC unroll 4
-        for (int j = 0; j < m; ++j) y[j] = V::load(tile + (i * cols + j) * V::lanes);
-        F::template spread<T>(y, 1, half + i * points, 1);
-      }
-#pragma GCC unroll 6
-      for (int j = 0; j < points; ++j) {
-        V x[points];
-        F::template spread<T>(half + j, points, x, 1);
-#pragma GCC unroll 6
-        for (int i = 0; i < points; ++i) {
-          x[i].store(result + (i * points + j) * plan.point_stride());
-        }
-      }
+        for (int j = 0; j < m; ++j) row[j] = V::load(pixels + j * V::lanes);
+      });
     });
   }
 
+  // The points of a tile whose rows `load(i, row)` gives.
+  template <class Load>
+  RUSHLIGHT_INLINE void write_source(T* result, const Load& load) const {
+    V x[points * points];
+#pragma GCC unroll 6
+    for (int i = 0; i < points; ++i) {
+      load(i, x + i * points);
+      F::source(x + i * points, 1);
+    }
+#pragma GCC unroll 6
+    for (int j = 0; j < points; ++j) {
+      F::source(x + j, points);
+#pragma GCC unroll 6
+      for (int i = 0; i < points; ++i) {
+        x[i * points + j].store(result + (i * points + j) * plan.point_stride());
+      }
+    }
+  }
+
+  template <class Load>
+  RUSHLIGHT_INLINE void write_gradient(T* result, const Load& load) const {
+    V half[m * points];
+#pragma GCC unroll 4
+    for (int i = 0; i < m; ++i) {
+      V y[m];
+      load(i, y);
+      F::template spread<T>(y, 1, half + i * points, 1);
+    }
+#pragma GCC unroll 6
+    for (int j = 0; j < points; ++j) {
+      V x[points];
+      F::template spread<T>(half + j, points, x, 1);
+#pragma GCC unroll 6
+      for (int i = 0; i < points; ++i) {
+        x[i].store(result + (i * points + j) * plan.point_stride());
+      }
+    }
+  }
+
+  // Calls body(row, column, where its points go) for the tiles of a strip.
   template <class Body>
-  RUSHLIGHT_INLINE void for_each_tile(const Strip& s, int64_t cols, const T* window, T* to,
-                                      const Body& body) const {
+  RUSHLIGHT_INLINE void for_each_tile(const Strip& s, T* to, const Body& body) const {
     for (int64_t y = 0; y < s.rows; ++y) {
-      const T* row = window + y * m * cols * V::lanes;
-      for (int64_t x = 0; x < s.cols; ++x, to += V::lanes) body(row + x * m * V::lanes, to);
+      for (int64_t x = 0; x < s.cols; ++x, to += V::lanes) body(y, x, to);
     }
   }
 
@@ -355,7 +376,7 @@ double winograd_weight_cost(const WinogradWeightProblem<T>& p, int tile) {
     const Plan<F, T> plan(p);
     // Measured: per tile and block of channels, and per weight.
     constexpr bool small = F::outputs == 2;
-    constexpr double per_turned = 1.5;  // element, from memory
+    const double per_turned = p.blocked ? 0.2 : 1.5;  // element, from memory
     constexpr double transform = small ? 80 : 200, finish = small ? 200 : 260;
     constexpr double per_fma = RUSHLIGHT_VECTOR_BYTES == 64 ? 1 : 0.5;
     const double tiles = static_cast<double>(p.n * plan.th * plan.tw);

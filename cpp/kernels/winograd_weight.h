@@ -8,7 +8,7 @@
 
 namespace rushlight::RUSHLIGHT_ISA {
 
-// One group of a convolution.
+// One group of a convolution. Both images may lie in blocks of channels, if there is one group.
 template <class T>
 struct WinogradWeightProblem {
   int64_t n, ic, ih, iw;
@@ -19,6 +19,7 @@ struct WinogradWeightProblem {
   const T* diff_dst;
   int64_t dst_image;
   T* diff_weight;  // [oc, ic, 3, 3]
+  bool blocked;
 };
 
 // `tile` is 2 or 4, as in winograd.h. The workspace is in bytes and depends on the sizes alone.

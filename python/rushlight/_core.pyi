@@ -1,16 +1,18 @@
 """C++ kernels: float32 and float64 arrays in, new C-contiguous 64-byte aligned arrays out."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, overload
 
 import numpy
 from numpy.typing import NDArray
 
 _Array: TypeAlias = NDArray[Any]
 _Indices: TypeAlias = NDArray[numpy.int64]
-_Operand: TypeAlias = _Array | bool | int | float
+_Operand: TypeAlias = _Array | Blocked | bool | int | float
 _Pair: TypeAlias = tuple[int, int]
 _Gradients: TypeAlias = tuple[_Array | None, _Array | None, _Array | None]
+_Images: TypeAlias = _Array | Blocked
+_ImageGradients: TypeAlias = tuple[_Images | None, _Array | None, _Array | None]
 _Reduction: TypeAlias = Literal["none", "mean", "sum"]
 
 class OperationError(ValueError, RuntimeError): ...
@@ -34,50 +36,73 @@ class WeightCache:
 def weight_cache_stats() -> dict[str, int]: ...
 def set_weight_cache_limit(limit: int) -> None: ...
 
+# images in blocks of channels: `layout` of conv2d says when its result may be (0: never, 1: where
+# src is or has few channels, 2: also where that takes turning src)
+class Blocked:
+    """Images [n, c, h, w] in blocks of channels; lanes without a channel are zero."""
+
+    def __init__(self, src: _Array) -> None: ...
+    @property
+    def array(self) -> _Array: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> numpy.dtype[Any]: ...
+    @property
+    def ndim(self) -> int: ...
+    def copy(self) -> Blocked: ...
+    def plain(self) -> _Array: ...
+
 # arithmetic: NotImplemented where it is left to NumPy
-def add(a: _Operand, b: _Operand, out: _Array | None = None) -> _Array: ...
-def sub(a: _Operand, b: _Operand, out: _Array | None = None) -> _Array: ...
-def mul(a: _Operand, b: _Operand, out: _Array | None = None) -> _Array: ...
-def div(a: _Operand, b: _Operand, out: _Array | None = None) -> _Array: ...
+def add(a: _Operand, b: _Operand, out: _Images | None = None) -> Any: ...
+def sub(a: _Operand, b: _Operand, out: _Images | None = None) -> Any: ...
+def mul(a: _Operand, b: _Operand, out: _Images | None = None) -> Any: ...
+def div(a: _Operand, b: _Operand, out: _Images | None = None) -> Any: ...
 def expand(src: _Array, shape: Sequence[int]) -> _Array: ...
 
 # summation
 def sum(src: _Array, dims: Sequence[int] | None, keepdim: bool, divisor: float) -> _Array: ...
 
 # relu
-def relu(src: _Array) -> _Array: ...
-def relu_(src: _Array) -> None: ...
-def relu_backward(dst: _Array, diff_dst: _Array) -> _Array: ...
+def relu(src: _Images) -> _Images: ...
+def relu_(src: _Images) -> None: ...
+def relu_backward(dst: _Images, diff_dst: _Images) -> _Images: ...
 
 # pointwise: functions of each element with settings a and b, written to `out` where it can be
-def elu(src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def elu_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def exp(src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def exp_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def gelu(src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def gelu_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def gelu_tanh(src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def gelu_tanh_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def hardsigmoid(
-    src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0
-) -> _Array: ...
-def hardsigmoid_backward(
-    at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0
-) -> _Array: ...
-def hardswish(src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def hardswish_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def hardtanh(src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def hardtanh_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def leaky_relu(
-    src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0
-) -> _Array: ...
-def leaky_relu_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def sigmoid(src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def sigmoid_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def silu(src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def silu_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def tanh(src: _Array, out: _Array | None = None, a: float = 0.0, b: float = 0.0) -> _Array: ...
-def tanh_backward(at: _Array, diff_dst: _Array, a: float = 0.0, b: float = 0.0) -> _Array: ...
+class _Pointwise(Protocol):
+    def __call__(
+        self, src: _Images, out: _Images | None = None, a: float = 0.0, b: float = 0.0
+    ) -> _Images: ...
+
+class _PointwiseBackward(Protocol):
+    def __call__(
+        self, at: _Images, diff_dst: _Images, a: float = 0.0, b: float = 0.0
+    ) -> _Images: ...
+
+elu: _Pointwise
+elu_backward: _PointwiseBackward
+
+def exp(src: _Array, out: _Array | None = None) -> _Array: ...
+def exp_backward(at: _Array, diff_dst: _Array) -> _Array: ...
+
+gelu: _Pointwise
+gelu_backward: _PointwiseBackward
+gelu_tanh: _Pointwise
+gelu_tanh_backward: _PointwiseBackward
+hardsigmoid: _Pointwise
+hardsigmoid_backward: _PointwiseBackward
+hardswish: _Pointwise
+hardswish_backward: _PointwiseBackward
+hardtanh: _Pointwise
+hardtanh_backward: _PointwiseBackward
+leaky_relu: _Pointwise
+leaky_relu_backward: _PointwiseBackward
+sigmoid: _Pointwise
+sigmoid_backward: _PointwiseBackward
+silu: _Pointwise
+silu_backward: _PointwiseBackward
+tanh: _Pointwise
+tanh_backward: _PointwiseBackward
 
 # matmul
 def matmul(a: _Array, b: _Array) -> _Array: ...
@@ -116,6 +141,7 @@ def conv2d_algorithm(
 ) -> str: ...
 def get_winograd() -> bool: ...
 def set_winograd(enabled: bool) -> None: ...
+@overload
 def conv2d(
     src: _Array,
     weight: _Array,
@@ -130,10 +156,24 @@ def conv2d(
     residual: _Array | None = None,
     clamp: tuple[float, float] | None = None,
 ) -> _Array: ...
-def conv2d_backward(
-    src: _Array,
+@overload
+def conv2d(
+    src: _Images,
     weight: _Array,
-    diff_dst: _Array,
+    bias: _Array | None,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    cache: WeightCache | None = None,
+    version: int = 0,
+    *,
+    layout: int,
+) -> _Images: ...
+def conv2d_backward(
+    src: _Images,
+    weight: _Array,
+    diff_dst: _Images,
     stride: _Pair,
     padding: _Pair,
     dilation: _Pair,
@@ -141,74 +181,57 @@ def conv2d_backward(
     need_src: bool,
     need_weight: bool,
     need_bias: bool,
-) -> _Gradients: ...
+) -> _ImageGradients: ...
 
 # batch_norm
 def batch_norm_train(
-    src: _Array,
+    src: _Images,
     weight: _Array | None,
     bias: _Array | None,
     running_mean: _Array | None,
     running_var: _Array | None,
     momentum: float,
     eps: float,
-) -> tuple[_Array, _Array, _Array]: ...
+) -> tuple[_Images, _Array, _Array]: ...
 def batch_norm_eval(
-    src: _Array,
+    src: _Images,
     weight: _Array | None,
     bias: _Array | None,
     running_mean: _Array,
     running_var: _Array,
     eps: float,
-) -> tuple[_Array, _Array, _Array]: ...
+) -> tuple[_Images, _Array, _Array]: ...
 def batch_norm_backward(
-    src: _Array,
+    src: _Images,
     weight: _Array | None,
     mean: _Array,
     rstd: _Array,
-    diff_dst: _Array,
+    diff_dst: _Images,
     training: bool,
     need_src: bool,
     need_weight: bool,
     need_bias: bool,
     bias: _Array | None = None,
     clamp: tuple[float, float] | None = None,
-) -> _Gradients: ...
+) -> _ImageGradients: ...
 
-# pooling
-def max_pool2d(
-    src: _Array,
-    kernel_size: _Pair,
-    stride: _Pair,
-    padding: _Pair,
-    dilation: _Pair,
-    ceil_mode: bool,
-) -> tuple[_Array, _Indices]: ...
+# pooling: geometry is kernel_size, stride, padding, dilation and ceil_mode of the maximum, and
+# kernel_size, stride, padding, ceil_mode, count_include_pad and divisor_override of the mean
+def max_pool2d(src: _Array, *geometry: Any) -> tuple[_Array, _Indices]: ...
 def max_pool2d_backward(
     diff_dst: _Array, indices: _Indices, src_shape: Sequence[int]
 ) -> _Array: ...
-def avg_pool2d(
-    src: _Array,
-    kernel_size: _Pair,
-    stride: _Pair,
-    padding: _Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> _Array: ...
-def avg_pool2d_backward(
-    diff_dst: _Array,
-    src_shape: Sequence[int],
-    kernel_size: _Pair,
-    stride: _Pair,
-    padding: _Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> _Array: ...
+def max_pool2d_blocked(src: Blocked, *geometry: Any) -> Blocked: ...
+def max_pool2d_blocked_backward(
+    src: Blocked, dst: Blocked, diff_dst: _Images, *geometry: Any
+) -> Blocked: ...
+def avg_pool2d(src: _Array, *geometry: Any) -> _Array: ...
+def avg_pool2d_backward(diff_dst: _Array, src_shape: Sequence[int], *geometry: Any) -> _Array: ...
 def adaptive_avg_pool2d(src: _Array, output_size: _Pair) -> _Array: ...
 def adaptive_avg_pool2d_backward(diff_dst: _Array, src_shape: Sequence[int]) -> _Array: ...
 def adaptive_max_pool2d(src: _Array, output_size: _Pair) -> tuple[_Array, _Indices]: ...
+def global_mean(src: Blocked) -> _Array: ...
+def global_mean_backward(diff_dst: _Array, src_shape: Sequence[int]) -> Blocked: ...
 
 # probe: yardsticks of the benchmarks
 def probe_multiply_adds(count: int) -> None: ...
@@ -219,11 +242,7 @@ def probe_read(src: _Array) -> None: ...
 def log_softmax(src: _Array, dim: int) -> _Array: ...
 def log_softmax_backward(dst: _Array, diff_dst: _Array, dim: int) -> _Array: ...
 def nll_loss(
-    src: _Array,
-    target: _Indices,
-    weight: _Array | None,
-    ignore_index: int,
-    reduction: _Reduction,
+    src: _Array, target: _Indices, weight: _Array | None, ignore_index: int, reduction: _Reduction
 ) -> tuple[_Array, float]: ...
 def nll_loss_backward(
     diff_dst: _Array,
@@ -324,11 +343,7 @@ def blocked_conv2d_algorithm(
     dtype: _DType,
     src_blocked: bool,
 ) -> str | None: ...
-def blocked_pairs(
-    first: tuple[Any, ...],
-    second: tuple[Any, ...],
-    dtype: _DType,
-) -> bool: ...
+def blocked_pairs(first: tuple[Any, ...], second: tuple[Any, ...], dtype: _DType) -> bool: ...
 
 class PlanWeights:
     """The weights of a compiled net as kernels read them, shared by its plans."""
@@ -377,12 +392,7 @@ class Plan:
         name: str,
     ) -> None: ...
     def affine(
-        self,
-        dst: _Place,
-        src: _Place,
-        shape: Sequence[int],
-        dtype: _DType,
-        epilogue: _Epilogue,
+        self, dst: _Place, src: _Place, shape: Sequence[int], dtype: _DType, epilogue: _Epilogue
     ) -> None: ...
     def pointwise(
         self, name: str, dst: _Place, src: _Place, count: int, dtype: _DType, a: float, b: float

@@ -68,7 +68,7 @@ def named(name: str) -> dtype:
     return _BY_NAME[name]
 
 
-def of(array: Array) -> dtype:
+def of(array: Any) -> dtype:
     """Return the dtype of an array that a tensor may hold.
 
     Raises

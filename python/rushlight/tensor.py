@@ -64,22 +64,21 @@ class Tensor(TensorMethods, TensorBase):
     @property
     def shape(self) -> Size:
         """The sizes, as a tuple."""
-        return Size(self._array.shape)
+        return Size((self._blocks or self._array).shape)
 
     def size(self, dim: _int | None = None) -> Any:
         """Return the shape, or its entry `dim`."""
-        if dim is None:
-            return Size(self._array.shape)
-        return self._array.shape[wrap_dim(dim, self._array.ndim, "size")]
+        shape = (self._blocks or self._array).shape
+        return Size(shape) if dim is None else shape[wrap_dim(dim, len(shape), "size")]
 
     @property
     def ndim(self) -> _int:
         """The number of dimensions."""
-        return self._array.ndim
+        return (self._blocks or self._array).ndim
 
     def dim(self) -> _int:
         """Return the number of dimensions."""
-        return self._array.ndim
+        return (self._blocks or self._array).ndim
 
     ndimension = dim
 
@@ -92,7 +91,7 @@ class Tensor(TensorMethods, TensorBase):
     @property
     def dtype(self) -> dtypes.dtype:
         """The element type."""
-        return dtypes.of(self._array)
+        return dtypes.of(self._blocks or self._array)
 
     @property
     def device(self) -> _device:
@@ -134,7 +133,7 @@ class Tensor(TensorMethods, TensorBase):
 
     def is_floating_point(self) -> _bool:
         """Return whether the elements are float32 or float64."""
-        return self._array.dtype.kind == "f"
+        return (self._blocks or self._array).dtype.kind == "f"
 
     # -- in and out -------------------------------------------------------------------------
 
@@ -277,6 +276,7 @@ class Tensor(TensorMethods, TensorBase):
         if self.requires_grad and value._array.dtype.kind != "f":
             raise RuntimeError("data: a tensor that requires a gradient must stay floating")
         self._array = value._array
+        self._blocks = None
         self._share_storage(value)
         self._base = None
 

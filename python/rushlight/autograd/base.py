@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from rushlight import dtypes
 from rushlight.autograd import grad_mode
+from rushlight.autograd.blocked import Blocked
 from rushlight.autograd.hooks import HookDict, RemovableHandle
 
 if TYPE_CHECKING:
@@ -61,6 +63,27 @@ class TensorBase(_ArrayHolder):
     _hooks: HookDict | None = None
     _post_hooks: HookDict | None = None
     _storage_state: Storage | None = None
+    # What convolutions hand to each other, in the place of an array that nobody has asked for yet:
+    # `_array` is made of it then, and from then on all there is. An operation that can do with
+    # either reads ``x._blocks or x._array``.
+    _blocks: Blocked | None = None
+
+    if not TYPE_CHECKING:  # which would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            # Reached for `_array` too, while it is not set.
+            if name == "_array" and self._blocks is not None:
+                return self._turned()
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _turned(self) -> Array:
+        """Return the array that is made of the blocks, and forget those."""
+        with _turning:
+            blocks = self._blocks
+            if blocks is not None:
+                self._array = blocks.plain()
+                self._blocks = None
+        return self._array
 
     # -- storage and versions ---------------------------------------------------------------
 
@@ -239,6 +262,8 @@ class TensorBase(_ArrayHolder):
         return self  # type: ignore[return-value]  # every instance is a Tensor
 
 
+# Two threads that ask for one array get the same.
+_turning = threading.Lock()
 _tensor_type: type[TensorBase] = TensorBase
 # Looked up once: wrap() runs for every result.
 _new, _ndarray = object.__new__, np.ndarray
@@ -257,8 +282,13 @@ def set_view_follower(function: Callable[[TensorBase], None]) -> None:
     _follow_base = function
 
 
-def wrap(array: Array) -> Tensor:
+def wrap(array: Array | Blocked) -> Tensor:
     """Return a tensor over `array`, outside any graph, sharing its memory."""
     result = _new(_tensor_type)
-    result._array = array if type(array) is _ndarray else np.asarray(array)
+    if type(array) is _ndarray:
+        result._array = array
+    elif type(array) is Blocked:
+        result._blocks = array
+    else:
+        result._array = np.asarray(array)
     return result  # type: ignore[return-value]  # tensor.py registers Tensor

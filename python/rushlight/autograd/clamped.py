@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from rushlight.autograd.blocked import Blocked
 
 if TYPE_CHECKING:
     from rushlight.dtypes import Array
 
-__all__ = ["ClampedGradient", "plain"]
+__all__ = ["ClampedGradient", "alike", "plain"]
 
 Value = TypeVar("Value")
+Gradient: TypeAlias = "Array | Blocked | ClampedGradient"
 
 
 class ClampedGradient:
@@ -21,7 +24,7 @@ class ClampedGradient:
 
     Attributes
     ----------
-    grad : array
+    grad : array or Blocked
         The gradient behind the clamp, which nobody may change.
     limits : tuple of float
         The result's smallest and largest value; NaN for none.
@@ -31,10 +34,10 @@ class ClampedGradient:
 
     def __init__(
         self,
-        grad: Array,
+        grad: Array | Blocked,
         limits: tuple[float, float],
-        kernel: Callable[..., Array],
-        result: Array,
+        kernel: Callable[..., Array | Blocked],
+        result: Array | Blocked,
         settings: tuple[float, ...] = (),
     ) -> None:
         self.grad = grad
@@ -43,11 +46,20 @@ class ClampedGradient:
         self._result = result
         self._settings = settings
 
-    def plain(self) -> Array:
-        """Return the gradient before the clamp."""
+    def before(self) -> Array | Blocked:
+        """Return the gradient before the clamp, in the layout that it has."""
         return self._kernel(self._result, self.grad, *self._settings)
 
 
-def plain(value: Value | ClampedGradient) -> Value | Array:
+def plain(value: Value | ClampedGradient | Blocked) -> Value | Array:
     """Return a gradient as an array, and anything else as it is."""
-    return value.plain() if isinstance(value, ClampedGradient) else value
+    found: Any = value.before() if isinstance(value, ClampedGradient) else value
+    return found.plain() if isinstance(found, Blocked) else found
+
+
+def alike(first: Gradient, second: Gradient) -> tuple[Array | Blocked, Array | Blocked]:
+    """Return two gradients of one shape in one layout: blocked where both are."""
+    a, b = (
+        each.before() if isinstance(each, ClampedGradient) else each for each in (first, second)
+    )
+    return (a, b) if type(a) is type(b) else (plain(a), plain(b))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.clamped import plain
+from rushlight.autograd.clamped import alike, plain
 from rushlight.autograd.grad_mode import state as mode
 from rushlight.autograd.hooks import HookDict
 from rushlight.autograd.node import Node, edge_of, run_hooks
@@ -47,8 +47,10 @@ class _Walk:
                 return
             arrived = self._pending[node] = [None] * len(node.outputs)
             heappush(self._heap, (-node.sequence, node))
+        if type(value) is not np.ndarray and not node.takes_blocks:
+            value = plain(value)
         before = arrived[index]
-        arrived[index] = value if before is None else self._sum(plain(before), plain(value))
+        arrived[index] = value if before is None else self._sum(before, value)
 
     def deliver_leaf(self, leaf: TensorBase, value: Array, fresh: bool) -> None:
         """Add `value` to what has arrived at a leaf; `fresh` says that no one else holds it."""
@@ -60,9 +62,10 @@ class _Walk:
         )
 
     def _sum(self, before: Array, value: Array) -> Array:
-        if id(before) in self._own:
-            return add(before, value, before)
-        total = add(before, value)
+        a, b = alike(before, value)
+        if id(a) in self._own:
+            return add(a, b, a)
+        total = add(a, b)
         self._own.add(id(total))
         return total
 
@@ -95,6 +98,7 @@ class _Walk:
                     if type(edge) is tuple:
                         self.deliver(edge, value)
                     else:
+                        value = plain(value)
                         self.deliver_leaf(edge, value, _is_fresh(value, grads, results))  # type: ignore[arg-type]  # no tuple
                 if not retain_graph:
                     node.release()

@@ -13,13 +13,14 @@ from rushlight.autograd.base import Storage, TensorBase, wrap
 from rushlight.autograd.hooks import HookDict
 
 if TYPE_CHECKING:
+    from rushlight.autograd.blocked import Blocked
     from rushlight.dtypes import Array
 
 __all__ = ["Edge", "Node", "edge_of", "next_sequence", "run_hooks"]
 
 # Where the gradient of an input goes: an output of the node that made it, a leaf, or nowhere.
 Edge: TypeAlias = "tuple[Node, int] | TensorBase | None"
-_Saved: TypeAlias = "tuple[Array | None, Storage | None, int]"
+_Saved: TypeAlias = "tuple[Array | Blocked | None, Storage | None, int]"
 
 # The number of a new node, larger than that of every node before it.
 next_sequence = itertools.count().__next__
@@ -59,10 +60,13 @@ class Node:
     _released = False
     _hooks: dict[int, HookDict] | None = None
     _retained: list[tuple[int, weakref.ReferenceType[TensorBase]]] | None = None
-    # The array that an operation writes into while it runs in place.
+    # The array, or the blocks, that an operation writes into while it runs in place.
     out: Array | None = None
+    out_blocks: Blocked | None = None
     # Whether its gradient may still wait in front of a clamp; see clamped.py.
     absorbs_clamps = False
+    # Whether it takes images in blocks of channels as gradients; see TensorBase._blocks.
+    takes_blocks = False
     # Whether `run` leaves NumPy's warnings, of overflow and the like, to the walk to silence.
     warns = True
 
@@ -110,7 +114,7 @@ class Node:
 
     def attach(self, result: TensorBase, index: int = 0) -> None:
         """Make this node the maker of `result`, its output `index`, unless that is not floating."""
-        array = result._array
+        array = result._blocks or result._array
         dtype = array.dtype
         self.outputs += ((array.shape, dtype),)
         if dtype.kind == "f":
@@ -128,12 +132,14 @@ class Node:
         for value in values:
             if not isinstance(value, TensorBase):
                 saved.append((value, None, 0))
-            elif value._array is self.out:
+                continue
+            array = (value._blocks or value._array) if self.takes_blocks else value._array
+            if array is (self.out_blocks or self.out):
                 # About to be overwritten by this very operation: keep what it was.
-                saved.append((value._array.copy(), None, 0))
+                saved.append((array.copy(), None, 0))
             else:
                 storage = value._storage_state or value._storage
-                saved.append((value._array, storage, storage.version))
+                saved.append((array, storage, storage.version))
 
     @property
     def saved(self) -> list[Any]:

@@ -76,23 +76,33 @@ class Primitive(Node):
         if recording.tape is not None:
             return recording.tape.call(cls.apply_, cls, (target, *args))
         operation = f"{cls.__name__.lower()}_"
-        check_writable(target, operation)
         node = cls()
+        place = target._blocks if cls.works_in_blocks(target, *args) else None
+        if place is None:
+            check_writable(target, operation)
         tracked = recording.enabled and node.track((target, *args))
         if tracked:
             check_in_place(target, operation)
-        node.out = target._array
+        if place is None:
+            node.out = target._array
+        else:
+            node.out_blocks = place
         array = node.forward(target, *args)
-        if array is not target._array:
+        if place is None and array is not target._array:
             check_place(target._array, array.shape, array.dtype, operation)
             np.copyto(target._array, array, casting="same_kind")
-        node.out = None
+        node.out = node.out_blocks = None
         target._bump_version()
         if tracked:
             rebase(target, node)
             if node.saves_output:
                 node.save(target)
         return target  # type: ignore[return-value]  # every instance is a Tensor
+
+    @classmethod
+    def works_in_blocks(cls, target: TensorBase, *args: Any) -> bool:
+        """Return whether it writes into the blocks of `target` in place, if that has any."""
+        return cls.takes_blocks
 
     @property
     def is_absorbed(self) -> bool:

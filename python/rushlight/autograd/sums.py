@@ -13,8 +13,8 @@ from rushlight.errors import OperationError
 __all__ = ["add", "broadcasts", "sum_to"]
 
 
-def add(a: Array, b: Array, out: Array | None = None) -> Array:
-    """Return the sum of two arrays of one shape and type, in `out` where that is given."""
+def add(a: Any, b: Any, out: Any = None) -> Any:
+    """Return the sum of two arrays, or blocks, of one shape and type, in `out` if that is given."""
     total = _core.add(a, b, out)
     if total is NotImplemented:
         with np.errstate(all="ignore"):

@@ -15,6 +15,7 @@ from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 
 if TYPE_CHECKING:
+    from rushlight.autograd.blocked import Blocked
     from rushlight.tensor import Tensor
 
 Scalar: TypeAlias = "bool | int | float"
@@ -31,6 +32,13 @@ def array_of(value: Any, operation: str, name: str = "input") -> Array:
     """Return the array of a tensor argument, or raise TypeError for anything else."""
     if isinstance(value, TensorBase):
         return value._array
+    refuse(value, operation, name)
+
+
+def form_of(value: Any, operation: str, name: str = "input") -> Array | Blocked:
+    """Return what a tensor argument holds, an array or blocks, or raise TypeError."""
+    if isinstance(value, TensorBase):
+        return value._blocks or value._array
     refuse(value, operation, name)
 
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rushlight import _core
+from rushlight.autograd.base import TensorBase
+from rushlight.autograd.blocked import Blocked
 from rushlight.autograd.clamped import ClampedGradient
 from rushlight.autograd.primitive import Primitive
 from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops import special
-from rushlight.ops._common import array_of, quiet, wrap_dim
+from rushlight.ops._common import array_of, form_of, quiet, wrap_dim
 from rushlight.ops.checks import number, same_type
 from rushlight.ops.copying import cast
 from rushlight.ops.pointwise import Native, applied
@@ -31,19 +33,23 @@ __all__ = [
 class Relu(Primitive):
     saves_output = True
     warns = False
+    takes_blocks = True
 
-    def forward(self, src: Tensor) -> Array:
+    def forward(self, src: Tensor) -> Array | Blocked:
         if self._saved is not None:
             self.note_follows(src)
-        out = self.out
+        out, blocks = self.out, self.out_blocks
+        if blocks is not None:
+            _core.relu_(blocks)
+            return blocks
         if out is None:
-            return _core.relu(src._array)
+            return _core.relu(src._blocks or src._array)
         if out.flags.c_contiguous and out.flags.aligned:
             _core.relu_(out)
             return out
         return _core.relu(out)
 
-    def backward(self, diff_dst: Array) -> Array | ClampedGradient:
+    def backward(self, diff_dst: Array | Blocked) -> Array | Blocked | ClampedGradient:
         (dst,) = self.saved
         if self.is_absorbed:
             return ClampedGradient(diff_dst, (0.0, math.nan), _core.relu_backward, dst)
@@ -104,7 +110,7 @@ def relu(input: Tensor) -> Tensor:
 
 def relu_(input: Tensor) -> Tensor:
     """Replace negative elements of `input` by 0 and return it; see :func:`relu`."""
-    if array_of(input, "relu_").dtype.kind == "i":
+    if form_of(input, "relu_").dtype.kind == "i":
         return input.clamp_(min=0)
     return Relu.apply_(input)
 
@@ -142,13 +148,20 @@ def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 class Hardtanh(Native):
     kernel, gradient_kernel = _core.hardtanh, _core.hardtanh_backward
     saves_output = True
+    takes_blocks = True
 
-    def forward(self, a: Tensor, *settings: float) -> Array:
+    def forward(self, a: Tensor, *settings: float) -> Array | Blocked:
         if self._saved is not None:
             self.note_follows(a)
+        self.takes_blocks = self.works_in_blocks(a, *settings)
         return super().forward(a, *settings)
 
-    def backward(self, grad: Array) -> tuple[Any, ...]:
+    @classmethod
+    def works_in_blocks(cls, target: TensorBase, *args: Any) -> bool:
+        low, high = args
+        return bool(low <= 0 <= high)  # zeros stay zeros
+
+    def backward(self, grad: Array | Blocked) -> tuple[Any, ...]:
         if not self.is_absorbed:
             return super().backward(grad)
         low, high = self.settings
@@ -168,6 +181,7 @@ class LeakyRelu(Native):
 
     kernel, gradient_kernel = _core.leaky_relu, _core.leaky_relu_backward
     saves_output = True
+    takes_blocks = True
 
 
 class SteepLeakyRelu(LeakyRelu):
@@ -216,6 +230,7 @@ class Hardsigmoid(Native):
 
 
 class Hardswish(Native):
+    takes_blocks = True
     kernel, gradient_kernel = _core.hardswish, _core.hardswish_backward
 
 
@@ -275,7 +290,7 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
 def _clipped(
     operation: type[Primitive], name: str, input: Any, low: float, high: float, inplace: bool
 ) -> Tensor:
-    if array_of(input, name).dtype.kind == "i":
+    if form_of(input, name).dtype.kind == "i":
         clamp = input.clamp_ if inplace else input.clamp
         return clamp(int(low), int(high))
     return applied(operation, name, input, inplace, low, high)

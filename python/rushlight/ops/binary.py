@@ -9,6 +9,7 @@ import numpy as np
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase
+from rushlight.autograd.blocked import Blocked
 from rushlight.autograd.inplace import check_place
 from rushlight.autograd.primitive import Primitive
 from rushlight.autograd.sums import sum_to
@@ -52,7 +53,7 @@ class Binary(Primitive):
     def note(self, operands: Sequence[Any]) -> None:
         """Note the shapes and types that gradients must have."""
         self._like = tuple(
-            [(x.shape, x.dtype) if isinstance(x, np.ndarray) else None for x in operands]
+            [(x.shape, x.dtype) if isinstance(x, (np.ndarray, Blocked)) else None for x in operands]
         )
 
     def _number(self, value: Any) -> Any:
@@ -107,7 +108,9 @@ class Arithmetic(Binary):
     ufunc: Any
     warns = False
 
-    def forward(self, a: Operand, b: Operand) -> Array:
+    def forward(self, a: Operand, b: Operand) -> Array | Blocked:
+        if self.takes_blocks and self.out is None and _one_is_blocked(a, b):
+            return self._in_blocks(a, b)
         x = a._array if isinstance(a, TensorBase) else a
         y = b._array if isinstance(b, TensorBase) else b
         found = self.kernel(x, y, self.out)
@@ -118,10 +121,31 @@ class Arithmetic(Binary):
             self.note((x, y))
         return found
 
+    def _in_blocks(self, a: Any, b: Any) -> Blocked:
+        x, y = a._blocks or Blocked(a._array), b._blocks or Blocked(b._array)
+        if self._saved is not None:
+            self.note((x, y))
+        return self.kernel(x, y, self.out_blocks)
+
+    @classmethod
+    def works_in_blocks(cls, target: TensorBase, *args: Any) -> bool:
+        """Return whether the operands are images of one shape."""
+        return cls.takes_blocks and target._blocks is not None and _one_is_blocked(target, args[0])
+
     def by_numpy(self, x: Any, y: Any, dtype: np.dtype[Any]) -> Any:
         """Return what NumPy makes of the operands, computing in `dtype`."""
         with quiet():
             return self.ufunc(x, y, out=self.out, dtype=dtype)
+
+
+def _one_is_blocked(a: object, b: object) -> bool:
+    """Return whether both are images of one shape and type, and one of them is in blocks."""
+    if not (isinstance(a, TensorBase) and isinstance(b, TensorBase)):
+        return False
+    if a._blocks is None and b._blocks is None:
+        return False
+    x, y = a._blocks or a._array, b._blocks or b._array
+    return bool(x.shape == y.shape and x.dtype == y.dtype)
 
 
 def _calculated(operation: type[Arithmetic], x: Any, y: Any) -> Array:
@@ -135,6 +159,7 @@ def _calculated(operation: type[Arithmetic], x: Any, y: Any) -> Array:
 
 class Add(Arithmetic):
     kernel, ufunc = _core.add, np.add
+    takes_blocks = True
 
     def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
         need_a, need_b = self.needs_input_grad
@@ -161,7 +186,7 @@ class Sub(Arithmetic):
 class Mul(Arithmetic):
     kernel, ufunc = _core.mul, np.multiply
 
-    def forward(self, a: Operand, b: Operand) -> Array:
+    def forward(self, a: Operand, b: Operand) -> Any:
         if self._saved is not None:
             need_a, need_b = self.needs_input_grad
             self.save(kept(a, need_b), kept(b, need_a))
@@ -180,7 +205,7 @@ class Div(Arithmetic):
     kernel, ufunc = _core.div, np.true_divide
     _integers_as = np.dtype(np.float32)
 
-    def forward(self, a: Operand, b: Operand) -> Array:
+    def forward(self, a: Operand, b: Operand) -> Any:
         if self._saved is not None:
             _, need_b = self.needs_input_grad
             self.save(kept(a, need_b), kept(b, True))

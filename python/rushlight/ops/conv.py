@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase, wrap
+from rushlight.autograd.blocked import Blocked
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
@@ -23,8 +24,14 @@ IntOne: TypeAlias = "int | Sequence[int]"
 IntPair: TypeAlias = "int | Sequence[int]"
 
 
+# Where the result of conv2d may be in blocks of channels: where the images are already, or have few
+# channels; or also where it takes turning them. That pays when a gradient comes back the same way.
+_KEPT, _ANY = 1, 2
+
+
 class Conv2d(Primitive):
     warns = False
+    takes_blocks = True
 
     @classmethod
     def name(cls) -> str:
@@ -39,13 +46,14 @@ class Conv2d(Primitive):
         padding: tuple[int, int],
         dilation: tuple[int, int],
         groups: int,
-    ) -> Array:
-        if self._saved is not None:
+    ) -> Array | Blocked:
+        recorded = self._saved is not None
+        if recorded:
             self.save(src, weight)
             self._geometry = stride, padding, dilation, groups
         cache, version = cache_of(weight)
         return _core.conv2d(
-            src._array,
+            src._blocks or src._array,
             weight._array,
             None if bias is None else bias._array,
             stride,
@@ -54,9 +62,10 @@ class Conv2d(Primitive):
             groups,
             cache,
             version,
+            layout=_ANY if recorded else _KEPT,
         )
 
-    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+    def backward(self, grad: Array | Blocked) -> tuple[Array | Blocked | None, ...]:
         src, weight = self.saved
         return _core.conv2d_backward(src, weight, grad, *self._geometry, *self.needs_input_grad[:3])
 
@@ -144,7 +153,7 @@ def conv2d(
         input, pads = _named_padding(input, weight, padding, strides, steps)
     else:
         pads = pair(padding, "conv2d", "padding")
-    if input._array.ndim == 3:
+    if input._blocks is None and input._array.ndim == 3:
         batch = Conv2d.apply(input.unsqueeze(0), weight, bias, strides, pads, steps, groups)
         return batch.squeeze(0)
     return Conv2d.apply(input, weight, bias, strides, pads, steps, groups)

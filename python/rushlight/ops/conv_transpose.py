@@ -61,7 +61,7 @@ class ConvTranspose2d(Primitive):
         dst, _, _ = _core.conv2d_backward(
             dst_like, filters, self._grown(x), *geometry, True, False, False
         )
-        assert dst is not None
+        assert isinstance(dst, np.ndarray)
         if bias is not None:
             dst += bias._array.reshape(-1, 1, 1)
         return dst

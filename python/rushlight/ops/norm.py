@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase
+from rushlight.autograd.blocked import Blocked
 from rushlight.autograd.clamped import ClampedGradient
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
-from rushlight.ops._common import array_of, refuse, renamed
+from rushlight.ops._common import array_of, form_of, refuse, renamed
 from rushlight.ops.checks import check_shapes, same_type
 from rushlight.ops.shape import repeat, reshape
 
@@ -26,6 +27,7 @@ _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
 
 class BatchNorm(Primitive):
     warns = False
+    takes_blocks = True
 
     @classmethod
     def name(cls) -> str:
@@ -41,28 +43,29 @@ class BatchNorm(Primitive):
         training: bool,
         momentum: float,
         eps: float,
-    ) -> Array:
+    ) -> Array | Blocked:
+        x = src._blocks or src._array
         w, b, mean_array, var_array = (
             None if t is None else t._array for t in (weight, bias, running_mean, running_var)
         )
         if training:
-            dst, mean, rstd = _core.batch_norm_train(
-                src._array, w, b, mean_array, var_array, momentum, eps
-            )
+            dst, mean, rstd = _core.batch_norm_train(x, w, b, mean_array, var_array, momentum, eps)
             for running in (running_mean, running_var):
                 if running is not None:
                     running._bump_version()
         else:
             assert mean_array is not None
             assert var_array is not None
-            dst, mean, rstd = _core.batch_norm_eval(src._array, w, b, mean_array, var_array, eps)
+            dst, mean, rstd = _core.batch_norm_eval(x, w, b, mean_array, var_array, eps)
         if self._saved is not None:
             # Only a clamp behind it asks for the bias, which may have changed by then.
             self.save(src, weight, mean, rstd, None if b is None else b.copy())
             self._training = self.absorbs_clamps = training
         return dst
 
-    def backward(self, grad: Array | ClampedGradient) -> tuple[Array | None, ...]:
+    def backward(
+        self, grad: Array | Blocked | ClampedGradient
+    ) -> tuple[Array | Blocked | None, ...]:
         src, weight, mean, rstd, bias = self.saved
         needs = self.needs_input_grad
         clamp: tuple[float, float] | None = None
@@ -119,7 +122,7 @@ def batch_norm(
     Ioffe and Szegedy, "Batch Normalization", 2015.
     """
     if training:
-        shape = array_of(input, "batch_norm").shape
+        shape = form_of(input, "batch_norm").shape
         if math.prod(shape[:1] + shape[2:]) == 1:
             raise OperationError(
                 "batch_norm: training needs more than 1 value per channel, but got input of shape "

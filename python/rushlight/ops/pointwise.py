@@ -13,6 +13,7 @@ from rushlight.ops._common import quiet
 from rushlight.ops.checks import floating_of
 
 if TYPE_CHECKING:
+    from rushlight.autograd.blocked import Blocked
     from rushlight.tensor import Tensor
 
 __all__: list[str] = []
@@ -59,7 +60,8 @@ class Native(Primitive):
     """A function of each element, with up to two settings, on a kernel.
 
     `kernel` and `gradient_kernel` belong together: the latter takes the gradient at the argument,
-    or at the result where `saves_output` is set.
+    or at the result where `saves_output` is set. It may take blocks, whose lanes without a channel
+    are zero, if it leaves zeros zeros.
     """
 
     warns = False
@@ -67,14 +69,15 @@ class Native(Primitive):
     gradient_kernel: Callable[..., Any]
     settings: tuple[float, ...] = ()
 
-    def forward(self, a: Tensor, *settings: float) -> Array:
+    def forward(self, a: Tensor, *settings: float) -> Array | Blocked:
         if self._saved is not None:
             self.settings = settings
             if not self.saves_output:
                 self.save(a)
-        return self.kernel(a._array, self.out, *settings)
+        array = (a._blocks or a._array) if self.takes_blocks else a._array
+        return self.kernel(array, self.out_blocks or self.out, *settings)
 
-    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+    def backward(self, grad: Array | Blocked) -> tuple[Array | Blocked | None, ...]:
         settings = self.settings
         found = self.gradient_kernel(self.saved[0], grad, *settings)
         return (found, *(None,) * len(settings))
@@ -90,5 +93,6 @@ def applied(
     TypeError
         For anything else than a floating tensor.
     """
-    floating_of(input, name)
+    if getattr(input, "_blocks", None) is None:  # which are floating
+        floating_of(input, name)
     return (operation.apply_ if inplace else operation.apply)(input, *settings)

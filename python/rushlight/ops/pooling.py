@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rushlight import _core
 from rushlight.autograd.base import TensorBase
+from rushlight.autograd.blocked import Blocked
+from rushlight.autograd.grad_mode import state as recording
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
@@ -40,6 +42,28 @@ class MaxPool2DWithIndices(_WithIndices):
     kernel = staticmethod(_core.max_pool2d)
 
 
+class MaxPool2D(Primitive):
+    """A maximum of windows of images in blocks of channels, without indices."""
+
+    takes_blocks = True
+    saves_output = True
+
+    @classmethod
+    def name(cls) -> str:
+        return "MaxPool2DWithIndicesBackward0"
+
+    def forward(self, src: Tensor, *geometry: Any) -> Blocked:
+        assert src._blocks is not None
+        self.save(src)
+        self._geometry = geometry
+        return _core.max_pool2d_blocked(src._blocks, *geometry)
+
+    def backward(self, grad: Array | Blocked) -> tuple[Blocked | None, ...]:
+        src, dst = self.saved
+        diff_src = _core.max_pool2d_blocked_backward(src, dst, grad, *self._geometry)
+        return (diff_src, *(None,) * len(self._geometry))
+
+
 class AdaptiveMaxPool2D(_WithIndices):
     kernel = staticmethod(_core.adaptive_max_pool2d)
 
@@ -55,11 +79,19 @@ class AvgPool2D(Primitive):
 
 
 class AdaptiveAvgPool2D(Primitive):
+    _blocked = False
+
     def forward(self, src: Tensor, output_size: tuple[int, int]) -> Array:
+        if src._blocks is not None and output_size == (1, 1):
+            self._blocked = True
+            self._shape = src._blocks.shape
+            return _core.global_mean(src._blocks)
         self._shape = src._array.shape
         return _core.adaptive_avg_pool2d(src._array, output_size)
 
-    def backward(self, grad: Array) -> tuple[Array, None]:
+    def backward(self, grad: Array) -> tuple[Array | Blocked, None]:
+        if self._blocked:
+            return _core.global_mean_backward(grad, self._shape), None
         return _core.adaptive_avg_pool2d_backward(grad, self._shape), None
 
 
@@ -67,6 +99,8 @@ def _batched(input: Any, operation: str) -> tuple[Tensor, bool]:
     """Return the input as [n, c, h, w], and whether a single image [c, h, w] was given."""
     if not isinstance(input, TensorBase):
         refuse(input, operation, "input")
+    if input._blocks is not None:
+        return input, False  # type: ignore[return-value]  # every instance is a Tensor
     if input._array.ndim not in (3, 4):
         raise OperationError(
             f"{operation}: input must be [n, c, h, w] or [c, h, w], but has shape "
@@ -116,14 +150,17 @@ def max_pool2d(
     """
     batch, single = _batched(input, "max_pool2d")
     kernel = pair(kernel_size, "max_pool2d", "kernel_size")
-    dst, indices = MaxPool2DWithIndices.apply_many(
-        batch,
+    geometry = (
         kernel,
         kernel if stride is None else pair(stride, "max_pool2d", "stride"),
         pair(padding, "max_pool2d", "padding"),
         pair(dilation, "max_pool2d", "dilation"),
         ceil_mode,
     )
+    # What follows operations knows the maximum with its indices.
+    if batch._blocks is not None and recording.tape is None and not return_indices:
+        return MaxPool2D.apply(batch, *geometry)
+    dst, indices = MaxPool2DWithIndices.apply_many(batch, *geometry)
     return _unbatched(dst, indices, single, return_indices)
 
 
@@ -188,7 +225,7 @@ def _output_size(input: Tensor, value: Any, operation: str) -> tuple[int, int]:
         raise OperationError(f"{operation}: output_size must be one size or two, but got {value}")
     given = [
         have if want is None else want
-        for want, have in zip(sizes, input._array.shape[2:], strict=True)
+        for want, have in zip(sizes, (input._blocks or input._array).shape[2:], strict=True)
     ]
     return pair(given, operation, "output_size")
 

@@ -20,14 +20,17 @@ __all__ = ["elu", "elu_", "gelu", "logsigmoid", "silu", "softplus", "softsign"]
 
 
 class Elu(Native):
+    takes_blocks = True
     kernel, gradient_kernel = _core.elu, _core.elu_backward
 
 
 class Gelu(Native):
+    takes_blocks = True
     kernel, gradient_kernel = _core.gelu, _core.gelu_backward
 
 
 class TanhGelu(Native):
+    takes_blocks = True
     kernel, gradient_kernel = _core.gelu_tanh, _core.gelu_tanh_backward
 
     @classmethod
@@ -36,6 +39,7 @@ class TanhGelu(Native):
 
 
 class Silu(Native):
+    takes_blocks = True
     kernel, gradient_kernel = _core.silu, _core.silu_backward
 
 

@@ -1,0 +1,139 @@
+#include "bindings/conv2d_blocked.h"
+
+#include <vector>
+
+namespace rushlight::bindings {
+namespace {
+
+constexpr int64_t kFewChannels = 4;  // that are read as they lie
+
+int64_t whole_lines(int64_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
+struct Route {
+  bool blocked = false;
+  bool plain_src = false;
+};
+
+template <class T>
+Route route_of(const Conv2dShape& s, bool src_blocked, ResultLayout layout) {
+  const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
+  if (layout == ResultLayout::plain || s.algorithm != ConvAlgorithm::automatic) return {};
+  if (2 * s.oc < kernels.lanes) return {};  // most lanes would be empty
+  const ConvAlgorithm chosen = runtime::kernels<T>().conv2d->algorithm(s);
+  if (chosen == ConvAlgorithm::chwn) return {};
+  const bool accepts = kernels.algorithm(s, false) != BlockedAlgorithm::none;
+  if (src_blocked) return {accepts, false};
+  if (s.ic <= kFewChannels && s.groups == 1) {
+    return {kernels.algorithm(s, true) != BlockedAlgorithm::none, true};
+  }
+  return {layout == ResultLayout::any && accepts && chosen == ConvAlgorithm::blocked, false};
+}
+
+// The bias with zeros for the lanes without a channel.
+template <class T>
+std::vector<T> filled_up(const Array& bias, int64_t lanes) {
+  if (!bias) return {};
+  std::vector<T> values(bias.data<T>(), bias.data<T>() + bias.size());
+  values.resize((values.size() + lanes - 1) / lanes * lanes);
+  return values;
+}
+
+template <class T>
+void run_blocked(const char* op, const Conv2dShape& s, bool plain_src, const T* src,
+                 const T* weight, CachedWeight& cached, const T* shift, T* dst) {
+  const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
+  Epilogue<T> epilogue{};
+  epilogue.shift = shift;
+  {
+    KernelScope scope(work_of_conv2d(s));
+    T* prepared = cached.data<T>();
+    const bool fresh = prepared == nullptr;
+    // A weight that is not kept is prepared at the end of the workspace.
+    const int64_t bytes = whole_lines(kernels.workspace(s, plain_src, scope.slots()));
+    const int64_t more = fresh ? kernels.prepared(s, plain_src).bytes : 0;
+    const Run& run = scope.with_workspace(op, checked_add(op, bytes, more));
+    if (fresh) prepared = reinterpret_cast<T*>(static_cast<char*>(run.workspace) + bytes);
+    if (fresh || cached.is_new()) kernels.prepare(run, s, plain_src, weight, prepared);
+    kernels.conv2d(scope.again(), s, plain_src, src, prepared, epilogue, dst);
+  }
+  cached.keep();
+}
+
+}  // namespace
+
+py::object conv2d_by_blocks(const char* op, Images& src, const Array& weight,
+                            py::handle weight_object, py::handle bias_object, const Conv2dShape& s,
+                            ResultLayout layout, WeightCacheObject* cache, int64_t version) {
+  return with_type(src.dtype(), [&](auto t) -> py::object {
+    using T = decltype(t);
+    const Route route = route_of<T>(s, src.is_blocked(), layout);
+    if (!route.blocked) return py::none();
+    const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
+    const Array bias = Array::optional(op, "bias", bias_object);
+    check_same_dtype(op, weight, bias);
+    check_shape(op, bias, {s.oc}, "as weight has outputs");
+    const std::vector<T> shift = filled_up<T>(bias, kernels.lanes);
+    BlockedResult dst(op, src.dtype(), {s.n, s.oc, s.oh, s.ow});
+    const Array& from = route.plain_src ? src.given() : src.blocks();
+    CachedWeight cached(
+        cache, version, weight_object, weight,
+        {&kernels, kernels.prepared(s, route.plain_src), {s.oc, s.ic, s.kh, s.kw, s.groups}});
+    run_blocked(op, s, route.plain_src, from.data<T>(), weight.data<T>(), cached,
+                bias ? shift.data() : nullptr, dst.data<T>());
+    return dst.release();
+  });
+}
+
+py::object conv2d_src_by_blocks(const char* op, const Array& weight, Images& diff_dst,
+                                const Conv2dShape& s) {
+  return with_type(diff_dst.dtype(), [&](auto t) -> py::object {
+    using T = decltype(t);
+    const BlockedGradientKernels<T>& kernels = *runtime::kernels<T>().blocked_gradients;
+    if (!diff_dst.is_blocked() || s.algorithm != ConvAlgorithm::automatic ||
+        !kernels.src_accepts(s)) {
+      return py::none();
+    }
+    BlockedResult diff_src(op, diff_dst.dtype(), {s.n, s.ic, s.ih, s.iw});
+    KernelScope scope(work_of_conv2d(s));
+    const Run& run = scope.with_workspace(op, kernels.src_workspace(s, scope.slots()));
+    kernels.src(run, s, weight.data<T>(), diff_dst.given().data<T>(), diff_src.data<T>());
+    return diff_src.release();
+  });
+}
+
+py::object conv2d_weight_by_blocks(const char* op, Images& src, const Array& weight,
+                                   Images& diff_dst, const Conv2dShape& s) {
+  return with_type(diff_dst.dtype(), [&](auto t) -> py::object {
+    using T = decltype(t);
+    const BlockedGradientKernels<T>& kernels = *runtime::kernels<T>().blocked_gradients;
+    if (!(src.is_blocked() || diff_dst.is_blocked()) || s.algorithm != ConvAlgorithm::automatic) {
+      return py::none();
+    }
+    const bool plain_src = !src.is_blocked() && s.ic <= kFewChannels;
+    if (!kernels.weight_accepts(s, plain_src)) return py::none();
+    const T* from = (plain_src ? src.given() : src.blocks()).template data<T>();
+    const T* diff = diff_dst.blocks().template data<T>();
+    Result diff_weight = Result::like(op, weight);
+    KernelScope scope(work_of_conv2d(s));
+    const int64_t bytes = kernels.weight_workspace(s, plain_src, scope.slots());
+    kernels.weight(scope.with_workspace(op, bytes), s, plain_src, from, diff,
+                   diff_weight.data<T>());
+    return diff_weight.release();
+  });
+}
+
+py::object conv2d_bias_by_blocks(const char* op, Images& diff_dst, const Conv2dShape& s) {
+  return with_type(diff_dst.dtype(), [&](auto t) -> py::object {
+    using T = decltype(t);
+    if (!diff_dst.is_blocked()) return py::none();
+    Result diff_bias(op, diff_dst.dtype(), {s.oc});
+    const KernelScope scope(diff_dst.given().size());
+    runtime::kernels<T>().blocked_gradients->bias(
+        scope.run(), s, diff_dst.given().template data<T>(), diff_bias.data<T>());
+    return diff_bias.release();
+  });
+}
+
+}  // namespace rushlight::bindings
