@@ -198,19 +198,26 @@ py::object binary(const char* op, Member<float> f32, Member<double> f64, py::han
   return py::reinterpret_borrow<py::object>(out_object);
 }
 
-// Blocked images of the same sizes are taken element by element; what meets another operand is left
-// to the caller, as what `binary` leaves to NumPy.
+// Whether images are alike but for the second's planes, which may have one pixel.
+bool fits_blocks(const Blocked& a, const Blocked& b) {
+  const auto &x = a.sizes(), &y = b.sizes();
+  if (a.lanes() != b.lanes()) return false;
+  return x == y || (x[0] == y[0] && x[1] == y[1] && y[2] == 1 && y[3] == 1);
+}
+
+// Blocked images are taken element by element; what meets another operand is left to the caller, as
+// what `binary` leaves to NumPy.
 py::object binary_of_any(const char* op, Member<float> f32, Member<double> f64, py::handle a,
                          py::handle b, py::handle out) {
   const Blocked *first = as_blocked(a), *second = as_blocked(b);
   if (first == nullptr && second == nullptr) return binary(op, f32, f64, a, b, out);
-  if (first == nullptr || second == nullptr || first->sizes() != second->sizes()) {
+  if (first == nullptr || second == nullptr || !fits_blocks(*first, *second)) {
     return py::reinterpret_borrow<py::object>(Py_NotImplemented);
   }
   const Elements target(out);
   py::object found = binary(op, f32, f64, first->array(), second->array(), target.array());
   if (found.ptr() == Py_NotImplemented) return found;
-  return out.is_none() ? py::cast(Blocked(std::move(found), first->sizes()))
+  return out.is_none() ? py::cast(Blocked(std::move(found), first->sizes(), first->lanes()))
                        : py::reinterpret_borrow<py::object>(out);
 }
 

@@ -1,5 +1,8 @@
 #include "bindings/blocked.h"
 
+#include <cstring>
+#include <deque>
+
 #include "bindings/arguments.h"
 #include "bindings/families.h"
 
@@ -24,6 +27,63 @@ ReorderShape reorder_shape(const Blocked::Sizes& sizes) {
   return {sizes[0], sizes[1], sizes[2] * sizes[3]};
 }
 
+// The blocks of an argument, if it has some that kernels can read.
+const Blocked* readable(py::handle object) {
+  const Blocked* blocked = as_blocked(object);
+  if (blocked == nullptr) return nullptr;
+  return blocked->fits(Array("Blocked", "array", blocked->array()).dtype()) ? blocked : nullptr;
+}
+
+// Images side by side along their channels; None where a part other than the last does not fill its
+// blocks.
+py::object join(const py::sequence& parts) {
+  const char* op = "join_blocks";
+  std::deque<Array> arrays;  // which never move
+  Blocked::Sizes sizes{};
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Blocked* part = as_blocked(parts[i]);
+    if (part == nullptr) raise_type(std::string(op) + ": parts must be Blocked");
+    if (readable(parts[i]) == nullptr) return py::none();
+    arrays.emplace_back(op, "part", part->array());
+    const Array& array = arrays.back();
+    if (i == 0) sizes = part->sizes();
+    if (i > 0) sizes[1] = checked_add(op, sizes[1], part->sizes()[1]);
+    const bool last = i + 1 == parts.size();
+    if (!last && array.dim(1) * array.dim(4) != part->sizes()[1]) return py::none();
+    check_same_dtype(op, arrays.front(), array);
+    check_sizes(op, "part", part->sizes(), {sizes[0], part->sizes()[1], sizes[2], sizes[3]},
+                "as the first");
+  }
+  if (arrays.empty()) raise_value(std::string(op) + ": there must be a part");
+  BlockedResult result(op, arrays.front().dtype(), sizes);
+  char* to = result.data<char>();
+  for (int64_t image = 0; image < sizes[0]; ++image) {
+    for (const Array& array : arrays) {
+      const int64_t bytes = array.size() / sizes[0] * item_size(array.dtype());
+      std::memcpy(to, array.data<char>() + image * bytes, static_cast<size_t>(bytes));
+      to += bytes;
+    }
+  }
+  return result.release();
+}
+
+// Of blocks that were made before another instruction set was chosen.
+py::object plain_of_other_lanes(const Blocked& blocked, const Array& from) {
+  const auto& [n, c, h, w] = blocked.sizes();
+  const int64_t lanes = blocked.lanes(), blocks = (c + lanes - 1) / lanes, spatial = h * w;
+  Result result("plain", from.dtype(), {n, c, h, w});
+  with_type(from.dtype(), [&](auto t) {
+    using T = decltype(t);
+    T* to = result.data<T>();
+    for (int64_t plane = 0; plane < n * c; ++plane) {
+      const int64_t channel = plane % c, block = plane / c * blocks + channel / lanes;
+      const T* pixel = from.data<T>() + block * spatial * lanes + channel % lanes;
+      for (int64_t i = 0; i < spatial; ++i, pixel += lanes) *to++ = *pixel;
+    }
+  });
+  return result.release();
+}
+
 }  // namespace
 
 const Blocked* as_blocked(py::handle object) {
@@ -45,8 +105,13 @@ Blocked Blocked::from_planes(const char* op, const Array& planes) {
   return result.take();
 }
 
+bool Blocked::fits(DType dtype) const {
+  return lanes_ == lanes_of(dtype);
+}
+
 py::object Blocked::plain() const {
   const Array from("plain", "blocked", array_);
+  if (!fits(from.dtype())) return plain_of_other_lanes(*this, from);
   Result result("plain", from.dtype(), Dims(sizes_.begin(), sizes_.end()));
   with_type(from.dtype(), [&](auto t) {
     using T = decltype(t);
@@ -57,14 +122,13 @@ py::object Blocked::plain() const {
 }
 
 Blocked Blocked::copy() const {
-  return Blocked(array_.attr("copy")(), sizes_);
+  return Blocked(array_.attr("copy")(), sizes_, lanes_);
 }
 
 BlockedResult::BlockedResult(const char* op, DType dtype, const Blocked::Sizes& sizes)
-    : sizes_(sizes) {
-  const int64_t lanes = lanes_of(dtype);
-  const int64_t blocks = checked_add(op, sizes[1], lanes - 1) / lanes;
-  memory_ = Result(op, dtype, {sizes[0], blocks, sizes[2], sizes[3], lanes});
+    : sizes_(sizes), lanes_(lanes_of(dtype)) {
+  const int64_t blocks = checked_add(op, sizes[1], lanes_ - 1) / lanes_;
+  memory_ = Result(op, dtype, {sizes[0], blocks, sizes[2], sizes[3], lanes_});
 }
 
 py::object SameLayout::turned(const char* op, const Elements& first, py::handle second) {
@@ -86,14 +150,16 @@ py::object SameLayout::turned(const char* op, const Elements& first, py::handle 
 Images::Images(const char* op, const char* name, py::handle object)
     : op_(op),
       name_(name),
-      blocked_(as_blocked(object)),
-      given_(op, name, Elements(object).array()) {}
+      blocked_(readable(object)),
+      memory_(blocked_ == nullptr && as_blocked(object) ? as_blocked(object)->plain()
+                                                        : py::object()),
+      given_(op, name, memory_ ? py::handle(memory_) : Elements(object).array()) {}
 
 const Array& Images::planes() {
   if (blocked_ == nullptr) return given_;
   if (!other_) {
-    memory_ = blocked_->plain();
-    other_.emplace(op_, name_, memory_);
+    turned_ = blocked_->plain();
+    other_.emplace(op_, name_, turned_);
   }
   return *other_;
 }
@@ -101,8 +167,8 @@ const Array& Images::planes() {
 const Array& Images::blocks() {
   if (blocked_ != nullptr) return given_;
   if (!other_) {
-    memory_ = Blocked::from_planes(op_, given_).array();
-    other_.emplace(op_, name_, memory_);
+    turned_ = Blocked::from_planes(op_, given_).array();
+    other_.emplace(op_, name_, turned_);
   }
   return *other_;
 }
@@ -120,6 +186,7 @@ void bind_blocked(py::module_& m) {
       .def_property_readonly("ndim", [](const Blocked&) { return 4; })
       .def("copy", &Blocked::copy)
       .def("plain", &Blocked::plain);
+  m.def("join_blocks", &join, py::arg("parts"));
 }
 
 }  // namespace rushlight::bindings

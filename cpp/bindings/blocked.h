@@ -2,12 +2,10 @@
 // them hand to each other without turning it back. See kernels/blocked.h.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <utility>
 
 #include "bindings/arrays.h"
 
@@ -18,13 +16,18 @@ class Blocked {
  public:
   using Sizes = std::array<int64_t, 4>;
 
-  Blocked(py::object array, const Sizes& sizes) : array_(std::move(array)), sizes_(sizes) {}
+  // `array` must have the blocks of `sizes` as the instruction set in use cuts them.
+  Blocked(py::object array, const Sizes& sizes, int64_t lanes)
+      : array_(std::move(array)), sizes_(sizes), lanes_(lanes) {}
   // Of planes, checked. Raises TypeError and ValueError.
   static Blocked from_planes(const char* op, const Array& planes);
 
   const py::object& array() const { return array_; }
   const Sizes& sizes() const { return sizes_; }
   py::tuple shape() const { return py::make_tuple(sizes_[0], sizes_[1], sizes_[2], sizes_[3]); }
+  int64_t lanes() const { return lanes_; }
+  // Whether kernels can read it: no other instruction set was chosen since it was made.
+  bool fits(DType dtype) const;
   // As an array [n, c, h, w].
   py::object plain() const;
   Blocked copy() const;
@@ -32,6 +35,7 @@ class Blocked {
  private:
   py::object array_;
   Sizes sizes_;
+  int64_t lanes_;
 };
 
 // Null for anything else.
@@ -47,14 +51,13 @@ class BlockedResult {
   T* data() const {
     return memory_.data<T>();
   }
-  py::object release() {
-    return data<void>() == nullptr ? py::none() : py::cast(Blocked(memory_.release(), sizes_));
-  }
-  Blocked take() { return Blocked(memory_.release(), sizes_); }
+  py::object release() { return data<void>() == nullptr ? py::none() : py::cast(take()); }
+  Blocked take() { return Blocked(memory_.release(), sizes_, lanes_); }
 
  private:
   Result memory_;
   Blocked::Sizes sizes_{};
+  int64_t lanes_ = 0;
 };
 
 // An argument that may be blocked, for operations that work element by element: its array, and what
@@ -67,7 +70,7 @@ class Elements {
   py::handle array() const { return blocked_ == nullptr ? object_ : py::handle(blocked_->array()); }
   py::object wrap(py::object result) const {
     if (blocked_ == nullptr) return result;
-    return py::cast(Blocked(std::move(result), blocked_->sizes()));
+    return py::cast(Blocked(std::move(result), blocked_->sizes(), blocked_->lanes()));
   }
   const Blocked* blocked() const { return blocked_; }
 
@@ -103,6 +106,7 @@ class Images {
   Images(const char* op, const char* name, py::handle object);
 
   bool is_blocked() const { return blocked_ != nullptr; }
+  const Blocked& blocked() const { return *blocked_; }
   DType dtype() const { return given_.dtype(); }
   std::span<const int64_t> sizes() const {
     return blocked_ == nullptr ? given_.sizes() : std::span<const int64_t>(blocked_->sizes());
@@ -115,8 +119,9 @@ class Images {
  private:
   const char *op_, *name_;
   const Blocked* blocked_;
+  py::object memory_;  // where the blocks that were given could not be read
   Array given_;
-  py::object memory_;
+  py::object turned_;
   std::optional<Array> other_;
 };
 
@@ -124,9 +129,9 @@ class Images {
 class LikeImages {
  public:
   LikeImages() = default;
-  LikeImages(const char* op, const Images& images)
-      : memory_(Result::like(op, images.given())), sizes_(images.is_blocked(), {}) {
-    if (images.is_blocked()) std::copy_n(images.sizes().begin(), 4, sizes_.second.begin());
+  LikeImages(const char* op, const Images& images) : memory_(Result::like(op, images.given())) {
+    if (images.is_blocked())
+      like_.emplace(py::none(), images.blocked().sizes(), images.blocked().lanes());
   }
 
   template <class T>
@@ -134,13 +139,13 @@ class LikeImages {
     return memory_.data<T>();
   }
   py::object release() {
-    if (data<void>() == nullptr || !sizes_.first) return memory_.release();
-    return py::cast(Blocked(memory_.release(), sizes_.second));
+    if (data<void>() == nullptr || !like_) return memory_.release();
+    return py::cast(Blocked(memory_.release(), like_->sizes(), like_->lanes()));
   }
 
  private:
   Result memory_;
-  std::pair<bool, Blocked::Sizes> sizes_;  // whether it is blocked, and its sizes then
+  std::optional<Blocked> like_;  // where it is blocked: without an array
 };
 
 }  // namespace rushlight::bindings

@@ -245,6 +245,9 @@ py::object adaptive_avg_pool2d_backward(py::handle diff_dst_object, py::handle s
 const Blocked& blocked_argument(const char* op, const char* name, py::handle object) {
   const Blocked* blocked = as_blocked(object);
   if (blocked == nullptr) raise_type(std::string(op) + ": " + name + " must be Blocked");
+  if (!blocked->fits(Array(op, name, blocked->array()).dtype())) {
+    raise_value(std::string(op) + ": " + name + " was made for another instruction set");
+  }
   return *blocked;
 }
 

@@ -23,6 +23,7 @@ from rushlight.ops.activation import (
     SteepLeakyRelu,
 )
 from rushlight.ops.binary import Add, Div, Mul, Sub
+from rushlight.ops.combining import Cat
 from rushlight.ops.conv import Conv2d
 from rushlight.ops.elementwise import Clamp
 from rushlight.ops.indexing import GetItem
@@ -31,7 +32,7 @@ from rushlight.ops.norm import BatchNorm
 from rushlight.ops.padding import ConstantPad
 from rushlight.ops.pooling import AdaptiveAvgPool2D, AvgPool2D, MaxPool2DWithIndices
 from rushlight.ops.reduction import Mean
-from rushlight.ops.shape import Cat, Expand, Permute, Reshape
+from rushlight.ops.shape import Expand, Permute, Reshape
 from rushlight.ops.smooth import Elu, Gelu, Silu, TanhGelu
 from rushlight.ops.unary import Exp, Sigmoid, Tanh
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import numpy as np
 
 from rushlight.data.dataset import Dataset, Subset, TensorDataset
+from rushlight.ops.combining import stack
 from rushlight.ops.creation import as_tensor, tensor
 from rushlight.ops.random import default_generator, randperm
-from rushlight.ops.shape import stack
 from rushlight.tensor import Tensor
 
 if TYPE_CHECKING:

@@ -139,13 +139,19 @@ class Arithmetic(Binary):
 
 
 def _one_is_blocked(a: object, b: object) -> bool:
-    """Return whether both are images of one shape and type, and one of them is in blocks."""
+    """Return whether both are images of one shape and type, and one of them is in blocks.
+
+    The second may have a single pixel if it is the first that is in blocks.
+    """
     if not (isinstance(a, TensorBase) and isinstance(b, TensorBase)):
         return False
     if a._blocks is None and b._blocks is None:
         return False
     x, y = a._blocks or a._array, b._blocks or b._array
-    return bool(x.shape == y.shape and x.dtype == y.dtype)
+    if x.dtype != y.dtype:
+        return False
+    single = a._blocks is not None and y.ndim == 4 and y.shape == (*x.shape[:2], 1, 1)
+    return bool(x.shape == y.shape or single)
 
 
 def _calculated(operation: type[Arithmetic], x: Any, y: Any) -> Array:
@@ -187,6 +193,7 @@ class Mul(Arithmetic):
     kernel, ufunc = _core.mul, np.multiply
 
     def forward(self, a: Operand, b: Operand) -> Any:
+        self.takes_blocks = self._saved is None
         if self._saved is not None:
             need_a, need_b = self.needs_input_grad
             self.save(kept(a, need_b), kept(b, need_a))

@@ -7,16 +7,107 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rushlight import _core
+from rushlight.autograd.base import TensorBase
+from rushlight.autograd.blocked import Blocked
+from rushlight.autograd.primitive import Primitive
+from rushlight.dtypes import Array
 from rushlight.errors import OperationError
-from rushlight.ops._common import array_of, as_index, wrap_dim
+from rushlight.ops._common import array_of, as_index, refuse, wrap_dim
 from rushlight.ops.creation import tensor
 from rushlight.ops.indexing import index_select
-from rushlight.ops.shape import cat
+from rushlight.ops.shape import unsqueeze
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
-__all__ = ["broadcast_tensors", "hstack", "meshgrid", "repeat_interleave", "vstack"]
+__all__ = [
+    "broadcast_tensors", "cat", "concat", "concatenate", "hstack", "meshgrid",
+    "repeat_interleave", "stack", "vstack",
+]  # fmt: skip
+
+
+class Cat(Primitive):
+    def forward(self, dim: int, *tensors: Tensor) -> Array | Blocked:
+        blocks = [each._blocks for each in tensors]
+        if dim == 1 and self._saved is None and None not in blocks:
+            joined = _core.join_blocks(blocks)
+            if joined is not None:
+                return joined
+        arrays = [each._array for each in tensors]
+        self._dim, self._types = dim, [each.dtype for each in arrays]
+        self._ends = [int(each) for each in np.cumsum([each.shape[dim] for each in arrays])]
+        return np.concatenate(arrays, axis=dim)
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        parts = np.split(grad, self._ends[:-1], axis=self._dim)
+        fitted = [
+            part.astype(kind, copy=False) for part, kind in zip(parts, self._types, strict=True)
+        ]
+        return None, *fitted
+
+
+def _tensors(tensors: Sequence[Tensor], operation: str) -> list[Tensor]:
+    found = list(tensors)
+    if not found:
+        raise OperationError(
+            f"{operation}: expected at least one tensor, but the sequence is empty"
+        )
+    for each in found:
+        if not isinstance(each, TensorBase):
+            refuse(each, operation, "tensors", "a sequence of Tensors")
+    return found
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Return `tensors` joined along an existing dimension.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        Their shapes agree except in `dim`.
+    dim : int
+
+    Raises
+    ------
+    ValueError
+        For an empty sequence or shapes that do not fit.
+    """
+    found = _tensors(tensors, "cat")
+    first = (found[0]._blocks or found[0]._array).shape
+    axis = wrap_dim(dim, len(first), "cat")
+    for number, each in enumerate(found):
+        shape = (each._blocks or each._array).shape
+        if not shape or (
+            shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :]
+            or len(shape) != len(first)
+        ):
+            raise OperationError(
+                f"cat: tensor {number} has shape {list(shape)}, which must be that of the first, "
+                f"{list(first)}, except in dimension {axis}"
+            )
+    return Cat.apply(axis, *found)
+
+
+concat = concatenate = cat
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Return `tensors` of one shape joined along a new dimension `dim`.
+
+    Raises
+    ------
+    ValueError
+        For an empty sequence or different shapes.
+    """
+    found = _tensors(tensors, "stack")
+    shapes = {each._array.shape for each in found}
+    if len(shapes) > 1:
+        raise OperationError(
+            f"stack: shapes must be equal, but got {[list(each._array.shape) for each in found]}"
+        )
+    axis = wrap_dim(dim, found[0]._array.ndim + 1, "stack")
+    return cat([unsqueeze(each, axis) for each in found], axis)
 
 
 def _sequence(tensors: tuple[Tensor | Sequence[Tensor], ...], operation: str) -> list[Tensor]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rushlight.autograd.base import TensorBase
 from rushlight.autograd.primitive import Primitive
 from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
@@ -18,7 +17,6 @@ from rushlight.ops._common import (
     as_index,
     as_shape,
     checked_shape,
-    refuse,
     wrap_dim,
     wrap_dims,
 )
@@ -27,9 +25,9 @@ if TYPE_CHECKING:
     from rushlight.tensor import Tensor
 
 __all__ = [
-    "broadcast_to", "cat", "chunk", "concat", "concatenate", "expand", "expand_as", "flatten",
+    "broadcast_to", "chunk", "expand", "expand_as", "flatten",
     "flip", "movedim", "narrow", "numel", "permute", "ravel", "repeat", "reshape", "roll",
-    "select", "split", "squeeze", "stack", "swapaxes", "t", "tile", "transpose", "unbind",
+    "select", "split", "squeeze", "swapaxes", "t", "tile", "transpose", "unbind",
     "unflatten", "unsqueeze", "view", "view_as",
 ]  # fmt: skip
 
@@ -100,21 +98,6 @@ class Repeat(Primitive):
         pairs = [extent for pair in zip(self._counts, self._shape, strict=True) for extent in pair]
         summed = grad.reshape(pairs).sum(axis=tuple(range(0, len(pairs), 2)))
         return np.asarray(summed).reshape(self._source), None
-
-
-class Cat(Primitive):
-    def forward(self, dim: int, *tensors: Tensor) -> Array:
-        arrays = [each._array for each in tensors]
-        self._dim, self._types = dim, [each.dtype for each in arrays]
-        self._ends = [int(each) for each in np.cumsum([each.shape[dim] for each in arrays])]
-        return np.concatenate(arrays, axis=dim)
-
-    def backward(self, grad: Array) -> tuple[Array | None, ...]:
-        parts = np.split(grad, self._ends[:-1], axis=self._dim)
-        fitted = [
-            part.astype(kind, copy=False) for part, kind in zip(parts, self._types, strict=True)
-        ]
-        return None, *fitted
 
 
 def _resolve(sizes: Sequence[Any], source: tuple[int, ...], operation: str) -> tuple[int, ...]:
@@ -366,69 +349,6 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if len(moves) != (1 if axes is None else len(axes)):
         raise OperationError(f"roll: got {len(moves)} shifts for {len(axes or (0,))} dimensions")
     return Roll.apply(input, moves, axes)
-
-
-def _tensors(tensors: Sequence[Tensor], operation: str) -> list[Tensor]:
-    found = list(tensors)
-    if not found:
-        raise OperationError(
-            f"{operation}: expected at least one tensor, but the sequence is empty"
-        )
-    for each in found:
-        if not isinstance(each, TensorBase):
-            refuse(each, operation, "tensors", "a sequence of Tensors")
-    return found
-
-
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Return `tensors` joined along an existing dimension.
-
-    Parameters
-    ----------
-    tensors : sequence of Tensor
-        Their shapes agree except in `dim`.
-    dim : int
-
-    Raises
-    ------
-    ValueError
-        For an empty sequence or shapes that do not fit.
-    """
-    found = _tensors(tensors, "cat")
-    first = found[0]._array.shape
-    axis = wrap_dim(dim, len(first), "cat")
-    for number, each in enumerate(found):
-        shape = each._array.shape
-        if not shape or (
-            shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :]
-            or len(shape) != len(first)
-        ):
-            raise OperationError(
-                f"cat: tensor {number} has shape {list(shape)}, which must be that of the first, "
-                f"{list(first)}, except in dimension {axis}"
-            )
-    return Cat.apply(axis, *found)
-
-
-concat = concatenate = cat
-
-
-def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Return `tensors` of one shape joined along a new dimension `dim`.
-
-    Raises
-    ------
-    ValueError
-        For an empty sequence or different shapes.
-    """
-    found = _tensors(tensors, "stack")
-    shapes = {each._array.shape for each in found}
-    if len(shapes) > 1:
-        raise OperationError(
-            f"stack: shapes must be equal, but got {[list(each._array.shape) for each in found]}"
-        )
-    axis = wrap_dim(dim, found[0]._array.ndim + 1, "stack")
-    return cat([unsqueeze(each, axis) for each in found], axis)
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
