@@ -10,7 +10,10 @@ namespace {
 
 // Up to this many rows, packing the weight would cost more than it saves.
 constexpr int64_t kFewRows = 3;
-constexpr int kDotWidth = 4;  // outputs computed at once by the row-dot kernel
+// Outputs computed at once by the row-dot kernel: as many as leave their sums in the registers, as
+// the rows are read again for each lot.
+template <int ROWS>
+constexpr int dot_width = RUSHLIGHT_VECTOR_BYTES == 64 && ROWS == 1 ? 8 : 4;
 
 template <class T>
 struct LinearOperands {
@@ -23,12 +26,13 @@ struct LinearOperands {
   Output<T> out(int64_t) const { return output; }
 };
 
-// dst[r][o] = dot(src row r, weight row o) for kDotWidth neighbouring rows of the weight, which are
-// read once.
+// dst[r][o] = dot(src row r, weight row o) for neighbouring rows of the weight, which are read
+// once.
 template <int ROWS, class T>
 void dot_rows(const T* src, const T* weight, int64_t ic, T* dst, int64_t ldd) {
   using V = Native<T>;
-  V acc[kDotWidth][ROWS][2] = {};
+  constexpr int width = dot_width<ROWS>;
+  V acc[width][ROWS][2] = {};
   int64_t k = 0;
   for (; k + 2 * V::lanes <= ic; k += 2 * V::lanes) {
 #pragma GCC unroll 2
@@ -36,8 +40,8 @@ void dot_rows(const T* src, const T* weight, int64_t ic, T* dst, int64_t ldd) {
       V x[ROWS];
 #pragma GCC unroll 2
       for (int r = 0; r < ROWS; ++r) x[r] = V::load(src + r * ic + k + half * V::lanes);
-#pragma GCC unroll 4
-      for (int o = 0; o < kDotWidth; ++o) {
+#pragma GCC unroll 8
+      for (int o = 0; o < width; ++o) {
         const V w = V::load(weight + o * ic + k + half * V::lanes);
 #pragma GCC unroll 2
         for (int r = 0; r < ROWS; ++r) acc[o][r][half] = fma(x[r], w, acc[o][r][half]);
@@ -47,8 +51,8 @@ void dot_rows(const T* src, const T* weight, int64_t ic, T* dst, int64_t ldd) {
   for (; k < ic; k += V::lanes) {
     const int64_t count = smaller(V::lanes, ic - k);
     const bool whole = count == V::lanes;
-#pragma GCC unroll 4
-    for (int o = 0; o < kDotWidth; ++o) {
+#pragma GCC unroll 8
+    for (int o = 0; o < width; ++o) {
       const T* from = weight + o * ic + k;
       const V w = whole ? V::load(from) : V::load_partial(from, count);
 #pragma GCC unroll 2
@@ -58,27 +62,23 @@ void dot_rows(const T* src, const T* weight, int64_t ic, T* dst, int64_t ldd) {
       }
     }
   }
-#pragma GCC unroll 4
-  for (int o = 0; o < kDotWidth; ++o) {
+#pragma GCC unroll 8
+  for (int o = 0; o < width; ++o) {
 #pragma GCC unroll 2
     for (int r = 0; r < ROWS; ++r) dst[r * ldd + o] = sum(acc[o][r][0] + acc[o][r][1]);
   }
 }
 
-// dst[r][o] for `rows` rows, at most 2, and `count` neighbouring outputs.
-template <class T>
-void dot_block(const T* src, const T* weight, const LinearShape& s, int64_t rows, int64_t count,
-               T* dst) {
+// dst[r][o] for ROWS rows and `count` neighbouring outputs.
+template <int ROWS, class T>
+void dot_block(const T* src, const T* weight, const LinearShape& s, int64_t count, T* dst) {
+  constexpr int64_t width = dot_width<ROWS>;
   int64_t o = 0;
-  for (; o + kDotWidth <= count; o += kDotWidth) {
-    if (rows == 2) {
-      dot_rows<2>(src, weight + o * s.ic, s.ic, dst + o, s.oc);
-    } else {
-      dot_rows<1>(src, weight + o * s.ic, s.ic, dst + o, s.oc);
-    }
+  for (; o + width <= count; o += width) {
+    dot_rows<ROWS>(src, weight + o * s.ic, s.ic, dst + o, s.oc);
   }
   for (; o < count; ++o) {
-    for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t r = 0; r < ROWS; ++r) {
       dst[r * s.oc + o] = dot(src + r * s.ic, weight + o * s.ic, s.ic);
     }
   }
@@ -105,12 +105,12 @@ void finish_features(const Epilogue<T>& epilogue, int64_t count, T* to) {
 template <class T>
 void forward_few_rows(const Run& run, const LinearShape& s, const T* src, const T* weight,
                       const Epilogue<T>& epilogue, T* dst) {
-  constexpr int64_t step = 8 * kDotWidth;
+  constexpr int64_t step = 32;
   parallel(run, ceil_div(s.oc, step), [&](int64_t block, int) {
     const int64_t o = block * step, count = smaller(step, s.oc - o);
     for (int64_t r = 0; r < s.rows; r += 2) {
-      dot_block(src + r * s.ic, weight + o * s.ic, s, smaller(2, s.rows - r), count,
-                dst + r * s.oc + o);
+      const auto block = r + 1 < s.rows ? dot_block<2, T> : dot_block<1, T>;
+      block(src + r * s.ic, weight + o * s.ic, s, count, dst + r * s.oc + o);
     }
     for (int64_t r = 0; r < s.rows; ++r) {
       const int64_t first = r * s.oc + o;
