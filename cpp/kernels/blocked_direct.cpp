@@ -122,8 +122,23 @@ struct DirectTask {
     }
   }
 
-  // Runs of output pixels whose sources lie evenly: rows, or the whole band.
-  void compute(const T* src, int64_t src_block, int64_t rows, int64_t group,
+  // Leaves out the rows of taps that see nothing of the image from output row `oy`.
+  void set_taps(int64_t oy, int64_t channel_weights, TileArguments<T>& a) const {
+    const Conv2dShape& s = plan.s;
+    a.tap_offset = tap_offset;
+    a.taps = static_cast<int>(plan.taps);
+    a.weight_skip = 0;
+    if (a.src_blocks > 1 && a.last_channels < plan.unit) return;  // whose taps lie closer
+    const Inside in(source_row(s, oy, 0), s.dilation_h, s.kh, s.ih);
+    const int64_t taps = (in.high - in.low) * s.kw;
+    a.taps = static_cast<int>(taps);
+    a.tap_offset = tap_offset + in.low * s.kw;
+    a.weight += in.low * s.kw * channel_weights;
+    a.weight_skip = (plan.taps - taps) * channel_weights;
+  }
+
+  // Runs of output pixels whose sources lie evenly: rows, or the whole band, from row `oy` on.
+  void compute(const T* src, int64_t src_block, int64_t oy, int64_t rows, int64_t group,
                const DirectResults<T>& results) const {
     const Conv2dShape& s = plan.s;
     const int64_t runs = plan.flat ? 1 : rows, pixels = plan.flat ? rows * s.ow : s.ow;
@@ -132,8 +147,6 @@ struct DirectTask {
     const TileCut cut(pixels);
     TileArguments<T> a{};
     a.src_block_step = src_block;
-    a.tap_offset = tap_offset;
-    a.taps = static_cast<int>(plan.taps);
     a.pixel_step = s.stride_w * plan.unit;
     a.dst_block_step = results.block_step;
     const T* weight = weights + plan.groups.weight_offset(group, plan.inner());
@@ -143,11 +156,13 @@ struct DirectTask {
       const bool last = b + a.src_blocks == plan.src_blocks;
       a.last_channels =
           static_cast<int>(last ? s.ic - (plan.src_blocks - 1) * plan.unit : plan.unit);
-      a.weight = weight + b * plan.taps * plan.unit * blocks * plan.lanes;
+      const int64_t tap_weights = a.last_channels * blocks * plan.lanes;
       a.add = b > 0;
       int64_t call = 0;
       for (int64_t run = 0; run < runs; ++run) {
         const T* from = src + b * src_block + run * s.stride_h * plan.width * plan.unit;
+        a.weight = weight + b * plan.taps * plan.unit * blocks * plan.lanes;
+        set_taps(oy + run, tap_weights, a);
         cut.for_each([&](int kind, int64_t pixel) {
           const int64_t at = (run * s.ow + pixel) * plan.lanes;
           const Epilogue<T> moved = results.epilogue.at(0, at);
@@ -275,10 +290,10 @@ void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const 
       if (plain_dst) {
         T* local = slot_region(locals, plan.results(), slot);
         const DirectResults<T> results = task.local_results(group, rows, local);
-        task.compute(from, block, rows, group, results);
+        task.compute(from, block, oy, rows, group, results);
         task.turn(results, image, group, oy, rows, dst);
       } else {
-        task.compute(from, block, rows, group, task.results(image, group, oy, dst));
+        task.compute(from, block, oy, rows, group, task.results(image, group, oy, dst));
       }
     }
   });
@@ -292,7 +307,7 @@ void blocked_pointwise_rows(const Conv2dShape& s, const T* src, const T* prepare
   const bool plain_src = false;
   const DirectPlan<T> plan(s, plain_src);
   const DirectTask<T> task(plan, prepared, epilogue);
-  task.compute(src + top * s.iw * plan.lanes, s.ih * s.iw * plan.lanes, rows, group,
+  task.compute(src + top * s.iw * plan.lanes, s.ih * s.iw * plan.lanes, top, rows, group,
                task.local_results(group, rows, dst));
 }
 

@@ -19,6 +19,7 @@ struct TileArguments {
   int last_channels;          // of the last source block
   const int64_t* tap_offset;  // in src
   int taps;
+  int64_t weight_skip;  // elements behind the taps of a source block: those of taps left out
   int64_t pixel_step;  // in src
   T* dst;
   int64_t dst_block_step;
@@ -98,6 +99,7 @@ void multiply_pixels(const TileArguments<T>& a) {
         }
       }
     }
+    w += a.weight_skip;
   }
   if (a.add) {  // after the sum and not before: many short sums are more exact than a long one
 #pragma GCC unroll 2
