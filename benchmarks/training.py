@@ -25,8 +25,10 @@ PARTS = ("losses", "steps", "kernels", "memory")
 
 
 def engine_of(library: str) -> Any:
-    """Return the package of a library, which the two layouts of PyTorch share."""
-    return importlib.import_module(library.removesuffix("_cl"))
+    """Return the package of a library, which its layouts share."""
+    return importlib.import_module(
+        "rushlight" if library == "planes" else library.removesuffix("_cl")
+    )
 
 
 class Step:
@@ -82,7 +84,12 @@ def prepare(library: str, threads: int) -> Rows:
 
 
 QUESTION = Question("training", "one training step, float32", libraries=LIBRARIES)
-KERNELS = Question("training_kernels", "kernels of a training step, float32", libraries=LIBRARIES)
+KERNELS = Question(
+    "training_kernels",
+    "kernels of a training step, float32",
+    libraries=("rushlight", "planes", *LIBRARIES[1:]),
+    yardsticks=("planes",),
+)
 
 
 def options() -> argparse.ArgumentParser:

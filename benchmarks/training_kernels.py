@@ -1,7 +1,9 @@
 """The kernels of a training step one by one: the gradients, and batch norm with its statistics.
 
 Part of ``python -m benchmarks training``. Both libraries are asked through autograd, so that each
-pays for its own walk of a graph with one node.
+pays for its own walk of a graph with one node. Images lie as layers hand them to each other, in
+either library: those of `rushlight` in blocks of channels, those of `torch_cl` channels last; those
+of `planes`, which is Rushlight too, and of `torch` as the user gives them.
 """
 
 from __future__ import annotations
@@ -13,8 +15,6 @@ from typing import Any, NamedTuple
 
 from benchmarks.training import engine_of
 from benchmarks.turns import Case, Rows
-
-Laid = Callable[[Any], Any]
 
 
 class Shape(NamedTuple):
@@ -51,6 +51,54 @@ CONVOLUTIONS = [
 IMAGES = [(128, 16, 32, 32), (128, 64, 8, 8), (16, 64, 32, 32), (16, 384, 4, 4)]
 
 
+class Layout(NamedTuple):
+    """How a library is given its images and its weights."""
+
+    images: Callable[[Any], Any]
+    weights: Callable[[Any], Any]
+    # Makes of images what needs a gradient, which goes no further.
+    tracked: Callable[[Any], Any]
+
+
+def _as_it_is(tensor: Any) -> Any:
+    return tensor
+
+
+def _blocked_layout(engine: Any) -> Layout:
+    """Return the layout in which Rushlight's layers hand images to each other."""
+    base = importlib.import_module("rushlight.autograd.base")
+    core = importlib.import_module("rushlight._core")
+    primitive = importlib.import_module("rushlight.autograd.primitive")
+
+    class End(primitive.Primitive):  # type: ignore[name-defined,misc]  # imported when asked for
+        takes_blocks = True
+
+        def forward(self, src: Any, _: Any) -> Any:
+            return src._blocks or src._array
+
+        def backward(self, grad: Any) -> tuple[None, None]:
+            return None, None
+
+    def images(tensor: Any) -> Any:
+        if tensor.ndim != 4 or tensor.shape[1] <= 4:
+            return tensor
+        return base.wrap(core.Blocked(tensor.numpy()))
+
+    return Layout(images, _as_it_is, lambda x: End.apply(x, engine.zeros(1).requires_grad_()))
+
+
+def _layout(library: str, engine: Any) -> Layout:
+    if library == "rushlight":
+        return _blocked_layout(engine)
+    if library.endswith("_cl"):
+
+        def last(tensor: Any) -> Any:
+            return tensor.contiguous(memory_format=engine.channels_last)
+
+        return Layout(last, last, lambda x: x.requires_grad_())
+    return Layout(_as_it_is, _as_it_is, lambda x: x.requires_grad_())
+
+
 def _gradient(leaves: list[Any], result: Any, grad: Any) -> Any:
     """Return ``backward`` of a graph that stays, without adding up gradients."""
 
@@ -62,24 +110,28 @@ def _gradient(leaves: list[Any], result: Any, grad: Any) -> Any:
     return run
 
 
-def _convolution(engine: Any, functional: Any, laid: Laid, shape: Shape, of: str) -> Case:
-    x = laid(engine.randn(shape.n, shape.ic, shape.size, shape.size))
-    w = laid(engine.randn(shape.oc, shape.ic // shape.groups, shape.kernel, shape.kernel))
-    # One leaf, so that only this gradient is computed.
-    leaf = (x if of == "d_src" else w).requires_grad_()
+def _convolution(engine: Any, functional: Any, laid: Layout, shape: Shape, of: str) -> Case:
+    x = laid.images(engine.randn(shape.n, shape.ic, shape.size, shape.size))
+    window = shape.kernel, shape.kernel
+    w = laid.weights(engine.randn(shape.oc, shape.ic // shape.groups, *window))
+    # One of them, so that only this gradient is computed.
+    if of == "d_src":
+        x = laid.tracked(x)
+    else:
+        w.requires_grad_()
     settings = {"stride": shape.stride, "padding": shape.kernel // 2, "groups": shape.groups}
     result = functional.conv2d(x, w, None, **settings)
-    return _gradient([leaf], result, laid(engine.randn(*result.shape)))
+    return _gradient([x, w], result, laid.images(engine.randn(*result.shape)))
 
 
-def _norm(engine: Any, functional: Any, laid: Laid, dims: tuple[int, ...], of: str) -> Case:
-    x = laid(engine.randn(*dims)).requires_grad_()
+def _norm(engine: Any, functional: Any, laid: Layout, dims: tuple[int, ...], of: str) -> Case:
+    x = laid.tracked(laid.images(engine.randn(*dims)))
     w, b = (engine.randn(dims[1]).requires_grad_() for _ in range(2))
     mean, var = engine.zeros(dims[1]), engine.ones(dims[1])
     forward = functools.partial(functional.batch_norm, x, mean, var, w, b, True)
     if of == "forward":
         return forward
-    return _gradient([x, w, b], forward(), laid(engine.randn(*dims)))
+    return _gradient([x, w, b], forward(), laid.images(engine.randn(*dims)))
 
 
 OTHERS: dict[str, Any] = {
@@ -93,16 +145,16 @@ OTHERS: dict[str, Any] = {
 }
 
 
-def _other(engine: Any, functional: Any, laid: Laid, title: str, of: str) -> Case:
+def _other(engine: Any, functional: Any, laid: Layout, title: str, of: str) -> Case:
     dims, function = OTHERS[title]
-    x = laid(engine.randn(*dims)).requires_grad_()
+    x = laid.tracked(laid.images(engine.randn(*dims)))
     result = function(functional, x)
     if of == "forward":
         return functools.partial(function, functional, x)
-    return _gradient([x], result, laid(engine.randn(*result.shape)))
+    return _gradient([x], result, laid.images(engine.randn(*result.shape)))
 
 
-def _cross_entropy(engine: Any, functional: Any, laid: Laid, classes: int) -> Case:
+def _cross_entropy(engine: Any, functional: Any, laid: Layout, classes: int) -> Case:
     scores = engine.randn(128, classes).requires_grad_()
     labels = engine.randint(0, classes, (128,))
 
@@ -119,12 +171,7 @@ def prepare(library: str, threads: int) -> Rows:
     functional = importlib.import_module(f"{engine.__name__}.nn.functional")
     engine.set_num_threads(threads)
     engine.manual_seed(0)
-
-    def laid(tensor: Any) -> Any:
-        if library.endswith("_cl"):
-            return tensor.contiguous(memory_format=engine.channels_last)
-        return tensor
-
+    laid = _layout(library, engine)
     made = {
         **{
             f"conv2d {of} {shape}": (_convolution, shape, of)

@@ -26,6 +26,7 @@ ADAPTERS = {
     # Yardsticks, which come with Rushlight and need no adapter.
     "peak": ("rushlight", ""),
     "limit": ("rushlight", ""),
+    "planes": ("rushlight", ""),  # kernels on images as the user gives them
 }
 ALL = ("rushlight", "torch", "torch_cl", "onnxruntime", "openvino", "ncnn")
 

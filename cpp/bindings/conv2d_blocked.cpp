@@ -16,19 +16,25 @@ struct Route {
   bool plain_src = false;
 };
 
+// Whether an algorithm was forced, or images are so small that vectors are better filled with them.
+template <class T>
+bool left_to_planes(const Conv2dShape& s) {
+  return s.algorithm != ConvAlgorithm::automatic ||
+         runtime::kernels<T>().conv2d->algorithm(s) == ConvAlgorithm::chwn;
+}
+
 template <class T>
 Route route_of(const Conv2dShape& s, bool src_blocked, ResultLayout layout) {
   const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
-  if (layout == ResultLayout::plain || s.algorithm != ConvAlgorithm::automatic) return {};
+  if (layout == ResultLayout::plain || left_to_planes<T>(s)) return {};
   if (2 * s.oc < kernels.lanes) return {};  // most lanes would be empty
-  const ConvAlgorithm chosen = runtime::kernels<T>().conv2d->algorithm(s);
-  if (chosen == ConvAlgorithm::chwn) return {};
   const bool accepts = kernels.algorithm(s, false) != BlockedAlgorithm::none;
   if (src_blocked) return {accepts, false};
   if (s.ic <= kFewChannels && s.groups == 1) {
     return {kernels.algorithm(s, true) != BlockedAlgorithm::none, true};
   }
-  return {layout == ResultLayout::any && accepts && chosen == ConvAlgorithm::blocked, false};
+  const bool turned = runtime::kernels<T>().conv2d->algorithm(s) == ConvAlgorithm::blocked;
+  return {layout == ResultLayout::any && accepts && turned, false};
 }
 
 // The bias with zeros for the lanes without a channel.
@@ -91,8 +97,7 @@ py::object conv2d_src_by_blocks(const char* op, const Array& weight, Images& dif
   return with_type(diff_dst.dtype(), [&](auto t) -> py::object {
     using T = decltype(t);
     const BlockedGradientKernels<T>& kernels = *runtime::kernels<T>().blocked_gradients;
-    if (!diff_dst.is_blocked() || s.algorithm != ConvAlgorithm::automatic ||
-        !kernels.src_accepts(s)) {
+    if (!diff_dst.is_blocked() || left_to_planes<T>(s) || !kernels.src_accepts(s)) {
       return py::none();
     }
     BlockedResult diff_src(op, diff_dst.dtype(), {s.n, s.ic, s.ih, s.iw});
@@ -108,9 +113,7 @@ py::object conv2d_weight_by_blocks(const char* op, Images& src, const Array& wei
   return with_type(diff_dst.dtype(), [&](auto t) -> py::object {
     using T = decltype(t);
     const BlockedGradientKernels<T>& kernels = *runtime::kernels<T>().blocked_gradients;
-    if (!(src.is_blocked() || diff_dst.is_blocked()) || s.algorithm != ConvAlgorithm::automatic) {
-      return py::none();
-    }
+    if (!(src.is_blocked() || diff_dst.is_blocked()) || left_to_planes<T>(s)) return py::none();
     const bool plain_src = !src.is_blocked() && s.ic <= kFewChannels;
     if (!kernels.weight_accepts(s, plain_src)) return py::none();
     const T* from = (plain_src ? src.given() : src.blocks()).template data<T>();

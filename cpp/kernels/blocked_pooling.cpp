@@ -126,18 +126,23 @@ void blocked_avg_pool(const Run& run, const PoolShape& s, const T* src, T* dst) 
 
 namespace {
 
-// The first pixel of a window that equals its largest gets the gradient, lane by lane.
-template <class T>
+// The first pixel of a window that equals its largest gets the gradient, lane by lane. Pixels of
+// windows that lie APART are of no other, and need not be read.
+template <bool APART, class T>
 RUSHLIGHT_INLINE void spread_window(const PoolShape& s, const T* plane, Native<T> most,
                                     Native<T> diff, const Taps& ys, const Taps& xs, T* to) {
   using V = Native<T>;
-  auto pending = most.raw == most.raw;
+  constexpr int64_t ahead = 4096 / int64_t{sizeof(T)};
   for (int64_t y = ys.begin; y < ys.end; y += ys.step) {
     for (int64_t x = xs.begin; x < xs.end; x += xs.step) {
       const int64_t at = (y * s.iw + x) * V::lanes;
-      const auto hit = (V::load(plane + at).raw == most.raw) & pending;
-      pending &= ~hit;
-      (V::load(to + at) + V{hit ? diff.raw : V::zero().raw}).store(to + at);
+      __builtin_prefetch(plane + at + ahead);
+      __builtin_prefetch(to + at + ahead, 1);
+      const auto hit = V::load(plane + at).raw == most.raw;
+      V value{hit ? diff.raw : V::zero().raw};
+      diff = V{hit ? V::zero().raw : diff.raw};  // what is left for pixels that follow
+      if constexpr (!APART) value += V::load(to + at);
+      value.store(to + at);
     }
   }
 }
@@ -160,29 +165,52 @@ void spread_window_of_nan(const PoolShape& s, const T* plane, const T* most, con
   }
 }
 
+// One plane. Rows are cleared just before the first window that reaches them.
+template <bool APART, class T>
+void spread_plane(const PoolShape& s, const Windows<Axis>& windows, const T* src, const T* dst,
+                  const T* diff_dst, T* diff_src) {
+  using V = Native<T>;
+  const int64_t row = s.iw * V::lanes;
+  // Windows that cover all pixels leave nothing to clear.
+  const bool covers = APART && s.kh == s.stride_h && s.kw == s.stride_w && s.padding_h == 0 &&
+                      s.padding_w == 0 && s.oh * s.kh == s.ih && s.ow * s.kw == s.iw;
+  int64_t cleared = covers ? s.ih : 0;
+  const auto clear = [&](int64_t end) {
+    for (int64_t i = cleared * row; i < end * row; i += V::lanes) V::zero().store(diff_src + i);
+    cleared = larger(cleared, end);
+  };
+  V odd = V::zero();  // not a number where a largest is not
+  for (int64_t oy = 0; oy < s.oh; ++oy) {
+    const Taps ys = windows.rows.taps(oy);
+    clear(smaller(s.ih, ys.end));
+    for (int64_t ox = 0; ox < s.ow; ++ox) {
+      const int64_t at = (oy * s.ow + ox) * V::lanes;
+      const V most = V::load(dst + at);
+      odd += most - most;
+      spread_window<APART>(s, src, most, V::load(diff_dst + at), ys, windows.cols.taps(ox),
+                           diff_src);
+    }
+  }
+  clear(s.ih);
+  if (sum(odd) == 0) return;
+  for_each_window(s, windows, [&](int64_t at, const Taps& ys, const Taps& xs) {
+    spread_window_of_nan(s, src, dst + at * V::lanes, diff_dst + at * V::lanes, ys, xs, diff_src);
+  });
+}
+
 }  // namespace
 
 template <class T>
 void blocked_max_pool_backward(const Run& run, const PoolShape& s, const T* src, const T* dst,
                                const T* diff_dst, T* diff_src) {
-  using V = Native<T>;
+  constexpr int64_t lanes = Native<T>::lanes;
   const Windows<Axis> windows = fixed_windows(s);
+  const bool apart =
+      (s.kh - 1) * s.dilation_h < s.stride_h && (s.kw - 1) * s.dilation_w < s.stride_w;
+  const auto spread = apart ? spread_plane<true, T> : spread_plane<false, T>;
   parallel(run, s.planes, [&](int64_t plane, int) {
-    const T* from = src + plane * s.ih * s.iw * V::lanes;
-    const int64_t first = plane * s.oh * s.ow * V::lanes;
-    T* to = diff_src + plane * s.ih * s.iw * V::lanes;
-    for (int64_t i = 0; i < s.ih * s.iw; ++i) V::zero().store(to + i * V::lanes);
-    V odd = V::zero();  // not a number where a largest is not
-    for_each_window(s, windows, [&](int64_t at, const Taps& ys, const Taps& xs) {
-      const V most = V::load(dst + first + at * V::lanes);
-      odd += most - most;
-      spread_window(s, from, most, V::load(diff_dst + first + at * V::lanes), ys, xs, to);
-    });
-    if (sum(odd) == 0) return;
-    for_each_window(s, windows, [&](int64_t at, const Taps& ys, const Taps& xs) {
-      const int64_t i = first + at * V::lanes;
-      spread_window_of_nan(s, from, dst + i, diff_dst + i, ys, xs, to);
-    });
+    const int64_t in = plane * s.ih * s.iw * lanes, out = plane * s.oh * s.ow * lanes;
+    spread(s, windows, src + in, dst + out, diff_dst + out, diff_src + in);
   });
 }
 

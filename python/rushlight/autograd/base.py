@@ -138,7 +138,7 @@ class TensorBase(_ArrayHolder):
                     f"{self._node.name()}, use detach() for a tensor outside the graph"
                 )
             return
-        if value and not dtypes.of(self._array).is_floating_point:
+        if value and not dtypes.of(self._blocks or self._array).is_floating_point:
             raise RuntimeError(
                 "requires_grad: only float32 and float64 tensors can require gradients, "
                 f"but this one is {self._array.dtype}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rushlight.autograd.base import TensorBase, wrap
-from rushlight.autograd.clamped import alike, plain
+from rushlight.autograd.blocked import Blocked
+from rushlight.autograd.clamped import Gradient, alike, plain
 from rushlight.autograd.grad_mode import state as mode
 from rushlight.autograd.hooks import HookDict
 from rushlight.autograd.node import Node, edge_of, run_hooks
@@ -31,14 +33,14 @@ class _Walk:
 
     def __init__(self, target: _Target | None) -> None:
         self._heap: list[tuple[int, Node]] = []
-        self._pending: dict[Node, list[Array | None]] = {}
+        self._pending: dict[Node, list[Any]] = {}
         # Arrays that a sum made here: nobody else sees them, so the next sum may reuse them.
         self._own: set[int] = set()
         self._target = target
         # What has arrived at each leaf, and whether no one else holds that array.
         self.leaves: dict[TensorBase, tuple[Array, bool]] = {}
 
-    def deliver(self, edge: tuple[Node, int], value: Array) -> None:
+    def deliver(self, edge: tuple[Node, int], value: Gradient) -> None:
         """Add `value` to what has arrived at an output of a node."""
         node, index = edge
         arrived = self._pending.get(node)
@@ -61,7 +63,7 @@ class _Walk:
             (value, fresh) if before is None else (self._sum(before[0], value), True)
         )
 
-    def _sum(self, before: Array, value: Array) -> Array:
+    def _sum(self, before: Gradient, value: Gradient) -> Any:
         a, b = alike(before, value)
         if id(a) in self._own:
             return add(a, b, a)
@@ -153,7 +155,7 @@ for _one in _ONE.values():
 
 def _root_gradient(
     number: int, tensor: TensorBase, gradient: TensorBase | None, operation: str
-) -> Array:
+) -> Array | Blocked:
     """Return the gradient that the walk starts from at a tensor, checked."""
     if not isinstance(tensor, TensorBase):
         raise TypeError(f"{operation}: expected tensors, but got {type(tensor).__name__}")
@@ -161,9 +163,9 @@ def _root_gradient(
         raise RuntimeError(
             f"{operation}: tensor {number} does not require a gradient and has no grad_fn"
         )
-    array = tensor._array
+    array = tensor._blocks or tensor._array
     if gradient is None:
-        if array.size != 1:
+        if math.prod(array.shape) != 1:
             raise RuntimeError(
                 f"{operation}: a gradient can be left out only for a tensor of one element, but "
                 f"this one has shape {list(array.shape)}"
@@ -173,12 +175,13 @@ def _root_gradient(
         raise TypeError(
             f"{operation}: gradient must be a Tensor or None, but got {type(gradient).__name__}"
         )
-    if gradient._array.shape != array.shape:
+    given = gradient._blocks or gradient._array
+    if given.shape != array.shape:
         raise RuntimeError(
-            f"{operation}: gradient has shape {list(gradient._array.shape)}, but the tensor has "
-            f"shape {list(array.shape)}"
+            f"{operation}: gradient has shape {list(given.shape)}, but the tensor has shape "
+            f"{list(array.shape)}"
         )
-    return gradient._array.astype(array.dtype, copy=False)
+    return given if given.dtype == array.dtype else gradient._array.astype(array.dtype)
 
 
 def _between(
@@ -223,7 +226,7 @@ def _walk(
     for tensor, value in roots:
         node = tensor._node
         if node is None:
-            walk.deliver_leaf(tensor, value, False)
+            walk.deliver_leaf(tensor, plain(value), False)
         else:
             walk.deliver((node, tensor._output_index), value)
     walk.run(bool(retain_graph))
@@ -285,7 +288,7 @@ def backward(
     wanted = () if inputs is None else _inputs(inputs, "backward")
     target = _Target(tensors, wanted) if wanted else None
     leaves = _walk(tensors, grad_tensors, "backward", retain_graph, target)
-    given = [each._array for each in grad_tensors if each is not None]
+    given = [each._array for each in grad_tensors if each is not None and each._blocks is None]
     for leaf, (value, fresh) in leaves.items():
         # A leaf's own gradient may have been given: it is about to change.
         if not fresh and any(np.may_share_memory(value, each) for each in given):
