@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -537,6 +538,41 @@ def test_a_change_in_place_of_what_backward_needs_is_found() -> None:
         inner.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         out.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 7, 7), (2, 20, 1, 1), (20, 1, 1), (1,)], ids=str)
+@pytest.mark.parametrize("operation", ["add", "sub", "mul", "div"])
+def test_gradients_of_operands_that_broadcast(shape: tuple[int, ...], operation: str) -> None:
+    net = nn.Conv2d(3, 20, 3).double()
+    images = rushlight.tensor(_random(2, 3, 9, 9, dtype=np.float64))
+    operand = (2 + rushlight.tensor(_random(*shape, dtype=np.float64)).abs()).requires_grad_()
+    weights = rushlight.tensor(_random(2, 20, 7, 7, dtype=np.float64, seed=3))
+    gradients = []
+    for layout in (True, False):
+        inner = net(images)
+        assert inner._blocks is not None
+        if not layout:
+            inner.numpy(force=True)
+        (getattr(rushlight, operation)(inner, operand) * weights).sum().backward()
+        gradients.append([each.grad.numpy().copy() for each in (operand, net.weight)])
+        operand.grad = net.weight.grad = None
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copies(blocked: Any, duplicate: Callable[[Any], Any]) -> None:
+    tensor, expected = blocked
+    other = duplicate(tensor)
+    tensor.relu_()
+    if duplicate is copy.copy:
+        np.testing.assert_array_equal(other.numpy(), tensor.numpy())
+        tensor.zero_()
+        assert not other.numpy().any()
+    else:
+        np.testing.assert_array_equal(other.numpy(), expected)
 
 
 def test_functions_of_the_user_get_arrays() -> None:

@@ -87,10 +87,12 @@ class Binary(Primitive):
                 "equal, or one of them 1, counted from the last dimension"
             ) from None
 
-    def fit(self, index: int, grad: Array) -> Array:
+    def fit(self, index: int, grad: Any) -> Any:
         """Return a gradient summed and cast to what operand `index` was."""
         like = self._like[index]
         assert like is not None
+        if isinstance(grad, Blocked) and grad.shape != like[0]:
+            grad = grad.plain()
         return sum_to(grad, *like)
 
 
