@@ -201,7 +201,6 @@ py::object binary(const char* op, Member<float> f32, Member<double> f64, py::han
 // Whether images are alike but for the second's planes, which may have one pixel.
 bool fits_blocks(const Blocked& a, const Blocked& b) {
   const auto &x = a.sizes(), &y = b.sizes();
-  if (a.lanes() != b.lanes()) return false;
   return x == y || (x[0] == y[0] && x[1] == y[1] && y[2] == 1 && y[3] == 1);
 }
 
@@ -213,6 +212,9 @@ py::object binary_of_any(const char* op, Member<float> f32, Member<double> f64, 
   if (first == nullptr && second == nullptr) return binary(op, f32, f64, a, b, out);
   if (first == nullptr || second == nullptr || !fits_blocks(*first, *second)) {
     return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+  }
+  if (first->lanes() != second->lanes()) {
+    raise_value(std::string(op) + ": operands were made for different instruction sets");
   }
   const Elements target(out);
   py::object found = binary(op, f32, f64, first->array(), second->array(), target.array());

@@ -121,6 +121,17 @@ py::object Blocked::plain() const {
   return result.release();
 }
 
+py::object Blocked::shared_plain() {
+  const auto found = [this] { return shared_ ? py::object(shared_()) : py::object(py::none()); };
+  py::object array = found();
+  if (!array.is_none()) return array;
+  py::object made = plain();
+  array = found();  // another thread may have been faster
+  if (!array.is_none()) return array;
+  shared_ = py::weakref(made);
+  return made;
+}
+
 Blocked Blocked::copy() const {
   return Blocked(array_.attr("copy")(), sizes_, lanes_);
 }
@@ -185,7 +196,8 @@ void bind_blocked(py::module_& m) {
       .def_property_readonly("dtype", [](const Blocked& b) { return b.array().attr("dtype"); })
       .def_property_readonly("ndim", [](const Blocked&) { return 4; })
       .def("copy", &Blocked::copy)
-      .def("plain", &Blocked::plain);
+      .def("plain", &Blocked::plain)
+      .def("shared_plain", &Blocked::shared_plain);
   m.def("join_blocks", &join, py::arg("parts"));
 }
 

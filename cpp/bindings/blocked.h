@@ -28,14 +28,17 @@ class Blocked {
   int64_t lanes() const { return lanes_; }
   // Whether kernels can read it: no other instruction set was chosen since it was made.
   bool fits(DType dtype) const;
-  // As an array [n, c, h, w].
+  // As a new array [n, c, h, w].
   py::object plain() const;
+  // The same array for everybody who asks while somebody holds it.
+  py::object shared_plain();
   Blocked copy() const;
 
  private:
   py::object array_;
   Sizes sizes_;
   int64_t lanes_;
+  py::object shared_;  // a weak reference, if any
 };
 
 // Null for anything else.

@@ -200,11 +200,11 @@ void add_pool(PlanObject& self, const std::string& kind, py::handle dst, py::han
     const Place to =
         self.target(op, "dst", dst, bytes_of(op, {s.planes, s.oh, s.ow, lanes}, dtype));
     const int64_t work =
-        work_of({s.planes, s.oh, s.ow, s.kh, s.kw}) + work_of({s.planes, s.ih, s.iw});
+        work_of({s.planes, s.oh, s.ow, s.kh, s.kw, lanes}) + work_of({s.planes, s.ih, s.iw, lanes});
     if (kind != "max" && kind != "avg")
       raise_value(std::string(op) + ": unknown kind '" + kind + "'");
     self.plan.add(std::make_unique<runtime::AvgPoolStep<T>>(
-        work * lanes, kind == "max" ? kernels.max_pool : kernels.avg_pool, s, x, to));
+        work, kind == "max" ? kernels.max_pool : kernels.avg_pool, s, x, to));
   });
 }
 

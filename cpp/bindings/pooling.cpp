@@ -113,8 +113,10 @@ void check_rank(const char* op, const Array& diff_dst, const Dims& src) {
               ", which cannot come from src_shape " + dims_text(src));
 }
 
-int64_t work_of_pool(const PoolShape& s) {
-  return work_of({s.planes, s.oh, s.ow, s.kh, s.kw}) + work_of({s.planes, s.ih, s.iw});
+// With `lanes` values to an element.
+int64_t work_of_pool(const PoolShape& s, int64_t lanes = 1) {
+  return work_of({s.planes, s.oh, s.ow, s.kh, s.kw, lanes}) +
+         work_of({s.planes, s.ih, s.iw, lanes});
 }
 
 template <bool ADAPTIVE>
@@ -272,7 +274,7 @@ py::object max_pool2d_blocked(py::handle src_object, py::handle kernel_size, py:
   with_type(from.dtype(), [&](auto t) {
     using T = decltype(t);
     const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
-    const KernelScope scope(work_of_pool(shape) * kernels.lanes);
+    const KernelScope scope(work_of_pool(shape, kernels.lanes));
     kernels.max_pool(scope.run(), shape, from.data<T>(), dst.data<T>());
   });
   return dst.release();
@@ -297,7 +299,7 @@ py::object max_pool2d_blocked_backward(py::handle src_object, py::handle dst_obj
   const Array &most = dst.blocks(), &diff = diff_dst.blocks();
   with_type(from.dtype(), [&](auto t) {
     using T = decltype(t);
-    const KernelScope scope(work_of_pool(shape) * runtime::kernels<T>().blocked->lanes);
+    const KernelScope scope(work_of_pool(shape, runtime::kernels<T>().blocked->lanes));
     runtime::kernels<T>().blocked_gradients->max_pool(
         scope.run(), shape, from.data<T>(), most.data<T>(), diff.data<T>(), diff_src.data<T>());
   });

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -78,11 +77,11 @@ class TensorBase(_ArrayHolder):
 
     def _turned(self) -> Array:
         """Return the array that is made of the blocks, and forget those."""
-        with _turning:
-            blocks = self._blocks
-            if blocks is not None:
-                self._array = blocks.plain()
-                self._blocks = None
+        blocks = self._blocks
+        if blocks is not None:  # else another thread was faster
+            array = blocks.shared_plain()  # the same for every thread that gets here
+            self._array = array
+            self._blocks = None
         return self._array
 
     # -- storage and versions ---------------------------------------------------------------
@@ -262,8 +261,6 @@ class TensorBase(_ArrayHolder):
         return self  # type: ignore[return-value]  # every instance is a Tensor
 
 
-# Two threads that ask for one array get the same.
-_turning = threading.Lock()
 _tensor_type: type[TensorBase] = TensorBase
 # Looked up once: wrap() runs for every result.
 _new, _ndarray = object.__new__, np.ndarray
