@@ -49,9 +49,11 @@ py::object src_gradient(const char* op, const Conv2dShape& s, const Array& weigh
                         const Array& diff_dst) {
   const auto& kernels = *runtime::kernels<T>().conv2d;
   Result diff_src(op, weight.dtype(), {s.n, s.ic, s.ih, s.iw});
-  KernelScope scope(work_of_conv2d(s));
-  const Run& run = scope.with_workspace(op, kernels.backward_src_workspace(s, scope.slots()));
-  kernels.backward_src(run, s, weight.data<T>(), diff_dst.data<T>(), diff_src.data<T>());
+  {
+    KernelScope scope(work_of_conv2d(s));
+    const Run& run = scope.with_workspace(op, kernels.backward_src_workspace(s, scope.slots()));
+    kernels.backward_src(run, s, weight.data<T>(), diff_dst.data<T>(), diff_src.data<T>());
+  }
   return diff_src.release();
 }
 
@@ -60,19 +62,23 @@ py::object weight_gradient(const char* op, const Conv2dShape& s, const Array& sr
                            const Array& weight, const Array& diff_dst) {
   const auto& kernels = *runtime::kernels<T>().conv2d;
   Result diff_weight = Result::like(op, weight);
-  KernelScope scope(work_of_conv2d(s));
-  const int64_t bytes = kernels.backward_weight_workspace(s, scope.slots());
-  kernels.backward_weight(scope.with_workspace(op, bytes), s, src.data<T>(), diff_dst.data<T>(),
-                          diff_weight.data<T>());
+  {
+    KernelScope scope(work_of_conv2d(s));
+    const int64_t bytes = kernels.backward_weight_workspace(s, scope.slots());
+    kernels.backward_weight(scope.with_workspace(op, bytes), s, src.data<T>(), diff_dst.data<T>(),
+                            diff_weight.data<T>());
+  }
   return diff_weight.release();
 }
 
 template <class T>
 py::object bias_gradient(const char* op, const Conv2dShape& s, const Array& diff_dst) {
   Result diff_bias(op, diff_dst.dtype(), {s.oc});
-  const KernelScope scope(diff_dst.size());
-  runtime::kernels<T>().conv2d->backward_bias(scope.run(), s, diff_dst.data<T>(),
-                                              diff_bias.data<T>());
+  {
+    const KernelScope scope(diff_dst.size());
+    runtime::kernels<T>().conv2d->backward_bias(scope.run(), s, diff_dst.data<T>(),
+                                                diff_bias.data<T>());
+  }
   return diff_bias.release();
 }
 

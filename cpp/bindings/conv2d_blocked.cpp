@@ -101,9 +101,11 @@ py::object conv2d_src_by_blocks(const char* op, const Array& weight, Images& dif
       return py::none();
     }
     BlockedResult diff_src(op, diff_dst.dtype(), {s.n, s.ic, s.ih, s.iw});
-    KernelScope scope(work_of_conv2d(s));
-    const Run& run = scope.with_workspace(op, kernels.src_workspace(s, scope.slots()));
-    kernels.src(run, s, weight.data<T>(), diff_dst.given().data<T>(), diff_src.data<T>());
+    {
+      KernelScope scope(work_of_conv2d(s));
+      const Run& run = scope.with_workspace(op, kernels.src_workspace(s, scope.slots()));
+      kernels.src(run, s, weight.data<T>(), diff_dst.given().data<T>(), diff_src.data<T>());
+    }
     return diff_src.release();
   });
 }
@@ -119,10 +121,12 @@ py::object conv2d_weight_by_blocks(const char* op, Images& src, const Array& wei
     const T* from = (plain_src ? src.given() : src.blocks()).template data<T>();
     const T* diff = diff_dst.blocks().template data<T>();
     Result diff_weight = Result::like(op, weight);
-    KernelScope scope(work_of_conv2d(s));
-    const int64_t bytes = kernels.weight_workspace(s, plain_src, scope.slots());
-    kernels.weight(scope.with_workspace(op, bytes), s, plain_src, from, diff,
-                   diff_weight.data<T>());
+    {
+      KernelScope scope(work_of_conv2d(s));
+      const int64_t bytes = kernels.weight_workspace(s, plain_src, scope.slots());
+      kernels.weight(scope.with_workspace(op, bytes), s, plain_src, from, diff,
+                     diff_weight.data<T>());
+    }
     return diff_weight.release();
   });
 }
@@ -132,9 +136,11 @@ py::object conv2d_bias_by_blocks(const char* op, Images& diff_dst, const Conv2dS
     using T = decltype(t);
     if (!diff_dst.is_blocked()) return py::none();
     Result diff_bias(op, diff_dst.dtype(), {s.oc});
-    const KernelScope scope(diff_dst.given().size());
-    runtime::kernels<T>().blocked_gradients->bias(
-        scope.run(), s, diff_dst.given().template data<T>(), diff_bias.data<T>());
+    {
+      const KernelScope scope(diff_dst.given().size());
+      runtime::kernels<T>().blocked_gradients->bias(
+          scope.run(), s, diff_dst.given().template data<T>(), diff_bias.data<T>());
+    }
     return diff_bias.release();
   });
 }
