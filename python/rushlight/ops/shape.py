@@ -152,15 +152,15 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     """
     array = array_of(input, "view")
     target = _resolve(shape, array.shape, "view")
-    if not array.flags.c_contiguous:
-        probe = array.view()
-        try:
-            probe.shape = target
-        except AttributeError:
-            raise OperationError(
-                f"view: the memory of this tensor (shape {list(array.shape)}) cannot be viewed as "
-                f"{list(target)} without a copy; use reshape()"
-            ) from None
+    if (
+        array.size
+        and not array.flags.c_contiguous
+        and not np.may_share_memory(array.reshape(target), array)
+    ):
+        raise OperationError(
+            f"view: the memory of this tensor (shape {list(array.shape)}) cannot be viewed as "
+            f"{list(target)} without a copy; use reshape()"
+        )
     return Reshape.apply(input, target)
 
 
