@@ -20,7 +20,7 @@ struct TileArguments {
   const int64_t* tap_offset;  // in src
   int taps;
   int64_t weight_skip;  // elements behind the taps of a source block: those of taps left out
-  int64_t pixel_step;  // in src
+  int64_t pixel_step;   // in src
   T* dst;
   int64_t dst_block_step;
   bool add;                     // to what stands in dst
