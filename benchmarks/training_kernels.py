@@ -64,32 +64,10 @@ def _as_it_is(tensor: Any) -> Any:
     return tensor
 
 
-def _blocked_layout(engine: Any) -> Layout:
-    """Return the layout in which Rushlight's layers hand images to each other."""
-    base = importlib.import_module("rushlight.autograd.base")
-    core = importlib.import_module("rushlight._core")
-    primitive = importlib.import_module("rushlight.autograd.primitive")
-
-    class End(primitive.Primitive):  # type: ignore[name-defined,misc]  # imported when asked for
-        takes_blocks = True
-
-        def forward(self, src: Any, _: Any) -> Any:
-            return src._blocks or src._array
-
-        def backward(self, grad: Any) -> tuple[None, None]:
-            return None, None
-
-    def images(tensor: Any) -> Any:
-        if tensor.ndim != 4 or tensor.shape[1] <= 4:
-            return tensor
-        return base.wrap(core.Blocked(tensor.numpy()))
-
-    return Layout(images, _as_it_is, lambda x: End.apply(x, engine.zeros(1).requires_grad_()))
-
-
 def _layout(library: str, engine: Any) -> Layout:
     if library == "rushlight":
-        return _blocked_layout(engine)
+        blocks = importlib.import_module("benchmarks.blocks")  # which imports Rushlight
+        return Layout(blocks.images, _as_it_is, blocks.tracked)
     if library.endswith("_cl"):
 
         def last(tensor: Any) -> Any:

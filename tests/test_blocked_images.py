@@ -141,6 +141,36 @@ def test_the_cache_keeps_blocked_and_plain_weights_apart() -> None:
             )
 
 
+@pytest.mark.parametrize("padding", [2**20, 2**30, 2**31 - 1, 2**40])
+@pytest.mark.parametrize("channels", [1, 16])
+def test_results_that_no_memory_holds_are_refused(padding: int, channels: int) -> None:
+    src, weight = (
+        np.zeros((1, channels, 1, 1), np.float32),
+        np.zeros((16, channels, 1, 1), np.float32),
+    )
+    geometry = ((1, 1), (padding, padding), (1, 1), 1)
+    for x in (src, _core.Blocked(src)):
+        for layout in (0, KEPT, ANY):
+            with pytest.raises(
+                (MemoryError, ValueError), match=r"^conv2d: (cannot alloc|size over)"
+            ):
+                _core.conv2d(x, weight, None, *geometry, layout=layout)
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 4, 4), (2, 0, 4, 4), (2, 16, 0, 4)], ids=str)
+def test_images_of_nothing(shape: tuple[int, ...]) -> None:
+    blocked = _core.Blocked(np.zeros(shape, np.float32))
+    assert blocked.plain().shape == shape
+    assert _plain(_core.relu(blocked)).shape == shape
+    dst, mean, _ = _core.batch_norm_train(blocked, None, None, None, None, 0.1, 1e-5)
+    assert (_plain(dst).shape, mean.shape) == (shape, shape[1:2])
+    if shape[1]:
+        weight = np.ones((16, shape[1], 1, 1), np.float32)
+        geometry = ((1, 1), (1, 1), (1, 1), 1)
+        found = _core.conv2d(blocked, weight, None, *geometry, layout=ANY)
+        assert _plain(found).shape == (shape[0], 16, shape[2] + 2, shape[3] + 2)
+
+
 @pytest.mark.parametrize("layout", [-1, 3])
 def test_conv2d_refuses_other_layouts(layout: int) -> None:
     with pytest.raises(ValueError, match="layout must be 0, 1 or 2"):

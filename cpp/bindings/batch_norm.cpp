@@ -34,7 +34,7 @@ void with_kernels(const char* op, const Images& src, const BatchNormShape& shape
   KernelScope scope(work * src.given().size());
   if (!src.is_blocked()) return body(*runtime::kernels<T>().batch_norm, scope.run());
   const BlockedNormKernels<T>& kernels = *runtime::kernels<T>().blocked_norm;
-  body(kernels, scope.with_workspace(op, kernels.workspace(shape)));
+  body(kernels.norm, scope.with_workspace(op, kernels.workspace(shape)));
 }
 
 double checked_eps(const char* op, py::handle object, bool training) {
@@ -64,7 +64,7 @@ py::tuple batch_norm_train(py::handle src_object, py::handle weight_object, py::
   Result mean(op, src.dtype(), {shape.c}), rstd(op, src.dtype(), {shape.c});
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
-    with_kernels<T>(op, src, shape, 4, [&](const auto& kernels, const Run& run) {
+    with_kernels<T>(op, src, shape, 4, [&](const BatchNormKernels<T>& kernels, const Run& run) {
       kernels.train(run, shape, src.given().data<T>(), weight.data<T>(), bias.data<T>(),
                     running_mean.mutable_data<T>(), running_var.mutable_data<T>(), momentum, eps,
                     dst.data<T>(), mean.data<T>(), rstd.data<T>());
@@ -91,7 +91,7 @@ py::tuple batch_norm_eval(py::handle src_object, py::handle weight_object, py::h
   Result mean(op, src.dtype(), {shape.c}), rstd(op, src.dtype(), {shape.c});
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
-    with_kernels<T>(op, src, shape, 2, [&](const auto& kernels, const Run& run) {
+    with_kernels<T>(op, src, shape, 2, [&](const BatchNormKernels<T>& kernels, const Run& run) {
       kernels.eval(run, shape, src.given().data<T>(), weight.data<T>(), bias.data<T>(),
                    running_mean.data<T>(), running_var.data<T>(), eps, dst.data<T>(),
                    mean.data<T>(), rstd.data<T>());
@@ -129,7 +129,7 @@ py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
     NormClamp<T> behind{bias.data<T>(), 0, 0};
     if (clamp)
       behind.low = static_cast<T>(clamp->first), behind.high = static_cast<T>(clamp->second);
-    with_kernels<T>(op, src, shape, 4, [&](const auto& kernels, const Run& run) {
+    with_kernels<T>(op, src, shape, 4, [&](const BatchNormKernels<T>& kernels, const Run& run) {
       kernels.backward(run, shape, src.given().data<T>(), weight.data<T>(), mean.data<T>(),
                        rstd.data<T>(), diff_dst.data<T>(), training, clamp ? &behind : nullptr,
                        diff_src.data<T>(), diff_weight.data<T>(), diff_bias.data<T>());

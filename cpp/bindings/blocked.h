@@ -11,7 +11,7 @@
 
 namespace rushlight::bindings {
 
-// [n, c, h, w] in an array [n, blocks, h, w, lanes]. Lanes without a channel hold finite values.
+// [n, c, h, w] in an array [n, blocks, h, w, lanes]. Lanes without a channel hold zeros.
 class Blocked {
  public:
   using Sizes = std::array<int64_t, 4>;

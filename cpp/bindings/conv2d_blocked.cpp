@@ -5,8 +5,6 @@
 namespace rushlight::bindings {
 namespace {
 
-constexpr int64_t kFewChannels = 4;  // that are read as they lie
-
 int64_t whole_lines(int64_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
@@ -26,8 +24,8 @@ bool left_to_planes(const Conv2dShape& s) {
 template <class T>
 Route route_of(const Conv2dShape& s, bool src_blocked, ResultLayout layout) {
   const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
-  if (layout == ResultLayout::plain || left_to_planes<T>(s)) return {};
   if (2 * s.oc < kernels.lanes) return {};  // most lanes would be empty
+  if (left_to_planes<T>(s)) return {};
   const bool accepts = kernels.algorithm(s, false) != BlockedAlgorithm::none;
   if (src_blocked) return {accepts, false};
   if (s.ic <= kFewChannels && s.groups == 1) {
@@ -72,6 +70,10 @@ void run_blocked(const char* op, const Conv2dShape& s, bool plain_src, const T* 
 py::object conv2d_by_blocks(const char* op, Images& src, const Array& weight,
                             py::handle weight_object, py::handle bias_object, const Conv2dShape& s,
                             ResultLayout layout, WeightCacheObject* cache, int64_t version) {
+  // Kernels count on sizes whose products fit; what no machine holds is refused where it is made.
+  constexpr int64_t most = int64_t{1} << 40;  // elements
+  const int64_t sizes[] = {s.n, s.oc, s.oh, s.ow};
+  if (layout == ResultLayout::plain || element_count(op, sizes, 4) > most) return py::none();
   return with_type(src.dtype(), [&](auto t) -> py::object {
     using T = decltype(t);
     const Route route = route_of<T>(s, src.is_blocked(), layout);

@@ -18,6 +18,11 @@ RUSHLIGHT_DECLARE_FAMILY(BlockedKernels, blocked)
 
 namespace {
 
+// Not by a product of all sizes, which need not fit into 64 bits.
+bool is_empty(const Conv2dShape& s) {
+  return s.n == 0 || s.ic == 0 || s.oc == 0 || s.ih == 0 || s.iw == 0 || s.oh == 0 || s.ow == 0;
+}
+
 bool is_depthwise(const Conv2dShape& s) {
   return s.groups > 1 && s.groups == s.ic && s.groups == s.oc;
 }
@@ -32,7 +37,7 @@ bool is_mirrored(const Conv2dShape& s) {
 
 template <class T>
 bool src_accepts(const Conv2dShape& s) {
-  if (s.n * s.ic * s.ih * s.iw * s.oc * s.oh * s.ow == 0) return false;
+  if (is_empty(s)) return false;
   if (is_depthwise(s)) return blocked_algorithm<T>(s, false) != BlockedAlgorithm::none;
   if (s.groups > 1) return false;
   if (is_strided(s)) return blocked_strided_src_accepts<T>(s);
@@ -102,7 +107,7 @@ int weight_tile(const Conv2dShape& s) {
 
 template <class T>
 bool weight_accepts(const Conv2dShape& s, bool plain_src) {
-  if (s.n * s.ic * s.ih * s.iw * s.oc * s.oh * s.ow == 0) return false;
+  if (is_empty(s)) return false;
   if (plain_src) return s.groups == 1 && direct_weight_accepts(s);
   return s.groups == 1 || is_depthwise(s);
 }

@@ -313,7 +313,7 @@ void norm_backward(const Run& run, const BatchNormShape& s, const T* src, const 
 
 }  // namespace
 
-RUSHLIGHT_DEFINE_FAMILY(BlockedNormKernels, blocked_norm, norm_workspace<T>, norm_train<T>,
-                        norm_eval<T>, norm_backward<T>)
+RUSHLIGHT_DEFINE_FAMILY(BlockedNormKernels, blocked_norm, norm_workspace<T>,
+                        {norm_train<T>, norm_eval<T>, norm_backward<T>})
 
 }  // namespace rushlight::RUSHLIGHT_ISA

@@ -57,39 +57,16 @@ struct TapSpan {
 template <int ROWS, int VECTORS, class T>
 __attribute__((noinline)) void add_tap_tile(const TapSpan& span, const T* diff,
                                             const LanePanels<T>& src, bool add, T* c, int64_t ldc) {
-  using V = Native<T>;
-  V acc[ROWS][VECTORS];
-#pragma GCC unroll 16
-  for (int r = 0; r < ROWS; ++r) {
-#pragma GCC unroll 2
-    for (int v = 0; v < VECTORS; ++v) acc[r][v] = V::zero();
-  }
+  ProductTile<ROWS, VECTORS, T> tile;
+  tile.clear();
   for (int64_t n = 0; n < span.images; ++n) {
     for (int64_t y = 0; y < span.rows; ++y) {
       const T* a = diff + n * span.diff_image + y * span.diff_row;
       const T* b = src.data + n * span.src_image + y * span.src_row;
-      for (int64_t x = 0; x < span.cols; ++x, a += V::lanes, b += span.src_col) {
-        V row[VECTORS];
-#pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; ++v) row[v] = V::load(b + v * src.stride);
-#pragma GCC unroll 16
-        for (int r = 0; r < ROWS; ++r) {
-          const V value = V::broadcast(a[r]);
-#pragma GCC unroll 2
-          for (int v = 0; v < VECTORS; ++v) acc[r][v] = fma(value, row[v], acc[r][v]);
-        }
-      }
+      tile.add(span.cols, a, b, span.src_col, src.stride);
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < ROWS; ++r) {
-#pragma GCC unroll 2
-    for (int v = 0; v < VECTORS; ++v) {
-      T* to = c + r * ldc + v * V::lanes;
-      if (add) acc[r][v] += V::load(to);
-      acc[r][v].store(to);
-    }
-  }
+  tile.store(add, c, ldc);
 }
 
 template <class T>
@@ -130,8 +107,6 @@ struct BlockedWeight {
 
   // Adds one strip to the sums of one block of output channels.
   void add_strip(int64_t strip, int64_t block, bool add, T* sums) const {
-    constexpr int with_two = product_rows<T> < lanes ? product_rows<T> : lanes;
-    constexpr int with_one = 2 * product_rows<T> < lanes ? 2 * product_rows<T> : lanes;
     const Conv2dShape& s = plan.s;
     const int64_t block_step = s.ih * s.iw * lanes, row = plan.row();
     const int64_t count = smaller(lanes, s.oc - block * lanes);
@@ -140,18 +115,10 @@ struct BlockedWeight {
       const T* diff = diff_dst + block * s.oh * s.ow * lanes;
       const TapSpan span = span_of(strip, tap, from, diff);
       T* to = sums + tap * lanes * row;
-      int64_t v = 0;
-      for (; v + 2 <= plan.i_blocks; v += 2) {
-        const LanePanels<T> pair{from + v * block_step, block_step};
-        for (int64_t r = 0; r < count; r += with_two) {
-          add_tap_tile<with_two, 2>(span, diff + r, pair, add, to + r * row + v * lanes, row);
-        }
-      }
-      if (v == plan.i_blocks) continue;
-      const LanePanels<T> last{from + v * block_step, block_step};
-      for (int64_t r = 0; r < count; r += with_one) {
-        add_tap_tile<with_one, 1>(span, diff + r, last, add, to + r * row + v * lanes, row);
-      }
+      for_each_tile<T>(count, plan.i_blocks, [&](auto size, int64_t r, int64_t v) {
+        add_tap_tile<size.rows, size.vectors>(span, diff + r, {from + v * block_step, block_step},
+                                              add, to + r * row + v * lanes, row);
+      });
     }
   }
 

@@ -18,8 +18,7 @@ namespace {
 
 // An image of few channels is read as it is.
 bool reads_plain(const Conv2dShape& s) {
-  constexpr int64_t few = 4;
-  return s.groups == 1 && s.ic <= few;
+  return s.groups == 1 && s.ic <= kFewChannels;
 }
 
 // Whether a task takes images of its own from one layout to the other: what lies between stays in

@@ -65,7 +65,9 @@ class _Walk:
 
     def _sum(self, before: Gradient, value: Gradient) -> Any:
         a, b = alike(before, value)
-        if id(a) in self._own:
+        if a is not before:
+            self._own.discard(id(before))  # it goes, and its id may come back as another's
+        elif id(a) in self._own:
             return add(a, b, a)
         total = add(a, b)
         self._own.add(id(total))
