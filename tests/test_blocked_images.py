@@ -164,6 +164,9 @@ def test_images_of_nothing(shape: tuple[int, ...]) -> None:
     assert _plain(_core.relu(blocked)).shape == shape
     dst, mean, _ = _core.batch_norm_train(blocked, None, None, None, None, 0.1, 1e-5)
     assert (_plain(dst).shape, mean.shape) == (shape, shape[1:2])
+    if shape[1] == 0 or shape[2] == 0:
+        with pytest.raises(ValueError, match="only the batch of src may be empty"):
+            _core.global_mean(blocked)
     if shape[1]:
         weight = np.ones((16, shape[1], 1, 1), np.float32)
         geometry = ((1, 1), (1, 1), (1, 1), 1)

@@ -314,6 +314,7 @@ ReorderShape mean_shape(const Blocked::Sizes& sizes) {
 py::object global_mean(py::handle src_object) {
   const char* op = "adaptive_avg_pool2d";
   const Blocked& src = blocked_argument(op, "src", src_object);
+  plane_shape(op, Dims(src.sizes().begin(), src.sizes().end()));
   const Array from(op, "src", src.array());
   Result dst(op, from.dtype(), {src.sizes()[0], src.sizes()[1], 1, 1});
   with_type(from.dtype(), [&](auto t) {
