@@ -25,14 +25,14 @@ template <class T>
 Route route_of(const Conv2dShape& s, bool src_blocked, ResultLayout layout) {
   const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
   if (2 * s.oc < kernels.lanes) return {};  // most lanes would be empty
+  const bool few = s.ic <= kFewChannels && s.groups == 1;
+  if (!src_blocked && !few && layout == ResultLayout::kept) return {};
   if (left_to_planes<T>(s)) return {};
   const bool accepts = kernels.algorithm(s, false) != BlockedAlgorithm::none;
   if (src_blocked) return {accepts, false};
-  if (s.ic <= kFewChannels && s.groups == 1) {
-    return {kernels.algorithm(s, true) != BlockedAlgorithm::none, true};
-  }
+  if (few) return {kernels.algorithm(s, true) != BlockedAlgorithm::none, true};
   const bool turned = runtime::kernels<T>().conv2d->algorithm(s) == ConvAlgorithm::blocked;
-  return {layout == ResultLayout::any && accepts && turned, false};
+  return {accepts && turned, false};
 }
 
 // The bias with zeros for the lanes without a channel.

@@ -36,8 +36,7 @@ class WeightCache:
 def weight_cache_stats() -> dict[str, int]: ...
 def set_weight_cache_limit(limit: int) -> None: ...
 
-# images in blocks of channels: `layout` of conv2d says when its result may be (0: never, 1: where
-# src is or has few channels, 2: also where that takes turning src)
+# images in blocks; `layout` of conv2d allows them (0: never, 1: of such or few channels, 2: of all)
 class Blocked:
     """Images [n, c, h, w] in blocks of channels; lanes without a channel are zero."""
 
@@ -54,7 +53,6 @@ class Blocked:
     def plain(self) -> _Array: ...
     def shared_plain(self) -> _Array: ...
 
-# along channels; None where a part other than the last does not fill its blocks
 def join_blocks(parts: Sequence[Blocked | None]) -> Blocked | None: ...
 
 # arithmetic: NotImplemented where it is left to NumPy
@@ -171,8 +169,10 @@ def conv2d(
     groups: int,
     cache: WeightCache | None = None,
     version: int = 0,
-    *,
-    layout: int,
+    scale: None = None,
+    residual: None = None,
+    clamp: None = None,
+    layout: int = 0,
 ) -> _Images: ...
 def conv2d_backward(
     src: _Images,

@@ -38,12 +38,13 @@ class Relu(Primitive):
     def forward(self, src: Tensor) -> Array | Blocked:
         if self._saved is not None:
             self.note_follows(src)
-        out, blocks = self.out, self.out_blocks
-        if blocks is not None:
+        out = self.out
+        if out is None:
+            blocks = self.out_blocks
+            if blocks is None:
+                return _core.relu(src._blocks or src._array)
             _core.relu_(blocks)
             return blocks
-        if out is None:
-            return _core.relu(src._blocks or src._array)
         if out.flags.c_contiguous and out.flags.aligned:
             _core.relu_(out)
             return out
@@ -153,13 +154,15 @@ class Hardtanh(Native):
     def forward(self, a: Tensor, *settings: float) -> Array | Blocked:
         if self._saved is not None:
             self.note_follows(a)
-        self.takes_blocks = self.works_in_blocks(a, *settings)
+        low, high = settings
+        if not low <= 0 <= high:  # zeros would not stay zeros
+            self.takes_blocks = False
         return super().forward(a, *settings)
 
     @classmethod
     def works_in_blocks(cls, target: TensorBase, *args: Any) -> bool:
         low, high = args
-        return bool(low <= 0 <= high)  # zeros stay zeros
+        return bool(low <= 0 <= high)
 
     def backward(self, grad: Array | Blocked) -> tuple[Any, ...]:
         if not self.is_absorbed:
@@ -290,10 +293,13 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
 def _clipped(
     operation: type[Primitive], name: str, input: Any, low: float, high: float, inplace: bool
 ) -> Tensor:
-    if form_of(input, name).dtype.kind == "i":
+    kind = form_of(input, name).dtype.kind
+    if kind == "f":
+        return (operation.apply_ if inplace else operation.apply)(input, low, high)
+    if kind == "i":
         clamp = input.clamp_ if inplace else input.clamp
         return clamp(int(low), int(high))
-    return applied(operation, name, input, inplace, low, high)
+    return applied(operation, name, input, inplace, low, high)  # which refuses it
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

@@ -109,13 +109,15 @@ class Arithmetic(Binary):
     kernel: Any
     ufunc: Any
     warns = False
+    # Whether it joins operands in blocks where no gradient is asked for.
+    joins_blocks = False
 
-    def forward(self, a: Operand, b: Operand) -> Array | Blocked:
-        if self.takes_blocks and self.out is None and _one_is_blocked(a, b):
-            return self._in_blocks(a, b)
-        x = a._array if isinstance(a, TensorBase) else a
-        y = b._array if isinstance(b, TensorBase) else b
-        found = self.kernel(x, y, self.out)
+    def forward(self, a: Operand, b: Operand) -> Any:
+        x: Any = (a._blocks or a._array) if isinstance(a, TensorBase) else a
+        y: Any = (b._blocks or b._array) if isinstance(b, TensorBase) else b
+        if type(x) is Blocked or type(y) is Blocked:
+            x, y = self._alike(a, b, x, y)
+        found = self.kernel(x, y, self.out_blocks or self.out)
         if found is NotImplemented:
             x, y = self.operands(a, b)
             found = self.by_numpy(x, y, compute_dtype(a, b) or x.dtype)
@@ -123,16 +125,26 @@ class Arithmetic(Binary):
             self.note((x, y))
         return found
 
-    def _in_blocks(self, a: Any, b: Any) -> Blocked:
-        x, y = a._blocks or Blocked(a._array), b._blocks or Blocked(b._array)
-        if self._saved is not None:
-            self.note((x, y))
-        return self.kernel(x, y, self.out_blocks)
+    def _alike(self, a: Operand, b: Operand, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return operands in blocks, where this operation joins them, else as arrays or numbers."""
+        joins = self.takes_blocks or (self.joins_blocks and self._saved is None)
+        if joins and self.out is None and _fit_blocks(x, y):
+            return (
+                x if type(x) is Blocked else Blocked(x),
+                y if type(y) is Blocked else Blocked(y),
+            )
+        return (
+            a._array if isinstance(a, TensorBase) else a,
+            b._array if isinstance(b, TensorBase) else b,
+        )
 
     @classmethod
     def works_in_blocks(cls, target: TensorBase, *args: Any) -> bool:
-        """Return whether the operands are images of one shape."""
-        return cls.takes_blocks and target._blocks is not None and _one_is_blocked(target, args[0])
+        """Return whether the other operand fits the blocks of `target`."""
+        (other,) = args
+        if not cls.takes_blocks or target._blocks is None or not isinstance(other, TensorBase):
+            return False
+        return _fit_blocks(target._blocks, other._blocks or other._array)
 
     def by_numpy(self, x: Any, y: Any, dtype: np.dtype[Any]) -> Any:
         """Return what NumPy makes of the operands, computing in `dtype`."""
@@ -140,19 +152,13 @@ class Arithmetic(Binary):
             return self.ufunc(x, y, out=self.out, dtype=dtype)
 
 
-def _one_is_blocked(a: object, b: object) -> bool:
-    """Return whether both are images of one shape and type, and one of them is in blocks.
-
-    The second may have a single pixel if it is the first that is in blocks.
-    """
-    if not (isinstance(a, TensorBase) and isinstance(b, TensorBase)):
+def _fit_blocks(x: Any, y: Any) -> bool:
+    """Return whether both are images of one shape and type; the second may have a single pixel."""
+    if not (isinstance(x, (np.ndarray, Blocked)) and isinstance(y, (np.ndarray, Blocked))):
         return False
-    if a._blocks is None and b._blocks is None:
+    if x.dtype != y.dtype or x.ndim != 4 or y.ndim != 4:
         return False
-    x, y = a._blocks or a._array, b._blocks or b._array
-    if x.dtype != y.dtype:
-        return False
-    single = a._blocks is not None and y.ndim == 4 and y.shape == (*x.shape[:2], 1, 1)
+    single = type(x) is Blocked and y.shape == (*x.shape[:2], 1, 1)
     return bool(x.shape == y.shape or single)
 
 
@@ -193,9 +199,9 @@ class Sub(Arithmetic):
 
 class Mul(Arithmetic):
     kernel, ufunc = _core.mul, np.multiply
+    joins_blocks = True
 
     def forward(self, a: Operand, b: Operand) -> Any:
-        self.takes_blocks = self._saved is None
         if self._saved is not None:
             need_a, need_b = self.needs_input_grad
             self.save(kept(a, need_b), kept(b, need_a))

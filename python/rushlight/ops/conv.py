@@ -25,7 +25,7 @@ IntPair: TypeAlias = "int | Sequence[int]"
 
 
 # Where the result of conv2d may be in blocks of channels: where the images are already, or have few
-# channels; or also where it takes turning them. That pays when a gradient comes back the same way.
+# channels; or also where it takes turning them, which pays when a gradient comes back the same way.
 _KEPT, _ANY = 1, 2
 
 
@@ -62,7 +62,10 @@ class Conv2d(Primitive):
             groups,
             cache,
             version,
-            layout=_ANY if recorded else _KEPT,
+            None,  # arguments by position: names take as long as a tiny kernel
+            None,
+            None,
+            _ANY if recorded else _KEPT,
         )
 
     def backward(self, grad: Array | Blocked) -> tuple[Array | Blocked | None, ...]:

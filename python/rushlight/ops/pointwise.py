@@ -9,7 +9,7 @@ import numpy as np
 
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
-from rushlight.ops._common import quiet
+from rushlight.ops._common import form_of, quiet
 from rushlight.ops.checks import floating_of
 
 if TYPE_CHECKING:
@@ -93,6 +93,6 @@ def applied(
     TypeError
         For anything else than a floating tensor.
     """
-    if getattr(input, "_blocks", None) is None:  # which are floating
-        floating_of(input, name)
+    if form_of(input, name).dtype.kind != "f":
+        floating_of(input, name)  # refuses it
     return (operation.apply_ if inplace else operation.apply)(input, *settings)
