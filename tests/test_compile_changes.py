@@ -83,7 +83,11 @@ def test_a_change_is_seen_by_the_next_call(change: Callable[[Any], None]) -> Non
             net.eval()
             same(compiled(x), net(x))
             same(compiled(other), net(other))
-        same(compiled(x), net(x))
+        for _ in range(2):  # each like the call before
+            same(compiled(x), net(x))
+            change(net)
+            net.eval()
+            same(compiled(x), net(x))
     if change is not _by_shape:
         assert before.shape[1] == 16
 
@@ -207,3 +211,46 @@ def test_a_forward_that_only_changes_its_input() -> None:
         assert compiled(x) is None
         assert compiled(x) is None
     assert x.tolist() == [2.0, 2.0, 2.0]
+
+
+def test_the_plan_of_a_net_that_can_no_longer_be_compiled_does_not_run() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.strict = False
+
+        def forward(self, x: Any) -> Any:
+            return x * 2 if not self.strict or x.sum() > 0 else x
+
+    net = Net().eval()
+    compiled = rl.compile(net)
+    with rl.no_grad():
+        compiled(rl.ones(3))
+        net.strict = True
+        for _ in range(2):
+            with pytest.raises(rl.CompileError):
+                compiled(rl.ones(3))
+
+
+def test_calls_of_different_kinds_take_turns(isa: str) -> None:
+    net = settled(nn.Sequential(nn.Conv2d(4, 20, 3), nn.BatchNorm2d(20), nn.ReLU()))
+    compiled = rl.compile(net)
+    inputs = [rl.randn(1, 4, 9, 9), rl.randn(2, 4, 7, 8)]
+    with rl.no_grad():
+        wanted = [net(each) for each in inputs]
+        for repeats in (1, 3, 1, 2):
+            for x, result in zip(inputs, wanted, strict=True):
+                for _ in range(repeats):
+                    same(compiled(x), result)
+
+
+def test_a_plan_goes_with_the_kernels_that_it_was_made_for() -> None:
+    net = settled(nn.Conv2d(32, 32, 3, padding=1))
+    compiled, x = rl.compile(net), rl.randn(1, 32, 28, 28)
+    with rl.no_grad():
+        for _ in range(2):
+            same(compiled(x), net(x))
+            assert "winograd" in str(compiled.explain())
+            with rl.backends.winograd.flags(enabled=False):
+                same(compiled(x), net(x))
+                assert "winograd" not in str(compiled.explain())

@@ -147,12 +147,16 @@ std::string algorithm_of(py::handle src_shape, py::handle weight_shape, py::hand
 template void check_conv_algorithm<float>(const char* op, const Conv2dShape& shape);
 template void check_conv_algorithm<double>(const char* op, const Conv2dShape& shape);
 
+bool is_winograd_enabled() {
+  return winograd_enabled;
+}
+
 void bind_conv2d_switches(py::module_& m) {
   winograd_enabled = runtime::environment_integer("RUSHLIGHT_WINOGRAD", 0, 1).value_or(1) != 0;
   m.def("conv_algorithms", &conv_algorithms);
   m.def("set_conv_algorithm", &set_conv_algorithm, py::arg("name"));
   m.def("conv2d_algorithm", &algorithm_of);
-  m.def("get_winograd", [] { return winograd_enabled.load(); });
+  m.def("get_winograd", &is_winograd_enabled);
   m.def("set_winograd", [](bool enabled) { winograd_enabled = enabled; }, py::arg("enabled"));
 }
 

@@ -28,6 +28,8 @@ int64_t work_of_conv2d(const Conv2dShape& shape);
 template <class T>
 void check_conv_algorithm(const char* op, const Conv2dShape& shape);
 
+bool is_winograd_enabled();
+
 void bind_conv2d_switches(py::module_& m);
 
 }  // namespace rushlight::bindings

@@ -261,6 +261,13 @@ void add_fill(PlanObject& self, py::handle dst, py::handle count_object, double 
   });
 }
 
+void run_steps(const PlanObject& self, const void* const* inputs, void* const* outputs) {
+  PyThreadState* state = PyEval_SaveThread();
+  const bool done = self.plan.run(inputs, outputs);
+  take_interpreter_back(state);
+  if (!done) raise(PyExc_MemoryError, "plan: cannot allocate the memory of a run");
+}
+
 // Results go to the arrays of `out` where they are given.
 py::list run_plan(const PlanObject& self, const py::sequence& arguments, py::handle out) {
   const char* op = "plan.run";
@@ -297,14 +304,24 @@ py::list run_plan(const PlanObject& self, const py::sequence& arguments, py::han
       results.append(object);
     }
   }
-  bool done = false;
-  {
-    PyThreadState* state = PyEval_SaveThread();
-    done = self.plan.run(inputs.data(), outputs.data());
-    take_interpreter_back(state);
-  }
-  if (!done) raise(PyExc_MemoryError, "plan.run: cannot allocate the memory of the plan");
+  run_steps(self, inputs.data(), outputs.data());
   return results;
+}
+
+// The result for an input like the one that the plan was made for, of a plan with one of each; None
+// for any other input, and where a plan made now would be another.
+py::object run_again(const PlanObject& self, py::handle argument) {
+  const char* op = "plan.run_again";
+  if (self.inputs.size() != 1 || self.outputs.size() != 1) return py::none();
+  if (!self.is_current() || !Array::is_floating(argument)) return py::none();
+  const PlanValue &in = self.inputs[0], &out = self.outputs[0];
+  const Array array(op, "input", argument);
+  if (array.dtype() != in.dtype || !std::ranges::equal(array.sizes(), in.dims)) return py::none();
+  Result result(op, out.dtype, out.dims);
+  const void* from = array.data<void>();
+  void* to = result.data<void>();
+  run_steps(self, &from, &to);
+  return result.release();
 }
 
 // Seconds that each step took in the last run.
@@ -341,6 +358,7 @@ void bind_plan(py::module_& m) {
       .def("copy", &add_copy)
       .def("fill", &add_fill)
       .def("run", &run_plan, py::arg("inputs"), py::arg("out") = py::none())
+      .def("run_again", &run_again)
       .def("times", &plan_times);
   bind_blocked_steps(m, plan);
 }

@@ -1,5 +1,8 @@
 #include "bindings/plan_places.h"
 
+#include "bindings/conv2d_arguments.h"
+#include "runtime/dispatch.h"
+
 namespace rushlight::bindings {
 namespace {
 
@@ -38,7 +41,13 @@ int64_t checked_arena(py::handle object) {
 PlanObject::PlanObject(py::handle arena_bytes, py::handle input_values, py::handle output_values)
     : plan(checked_arena(arena_bytes)),
       inputs(plan_values(input_values)),
-      outputs(plan_values(output_values)) {}
+      outputs(plan_values(output_values)),
+      table_(&runtime::table()),
+      has_winograd_(is_winograd_enabled()) {}
+
+bool PlanObject::is_current() const {
+  return table_ == &runtime::table() && has_winograd_ == is_winograd_enabled();
+}
 
 runtime::Place PlanObject::source(const char* step, const char* name, py::handle object,
                                   int64_t bytes) {

@@ -83,6 +83,9 @@ struct PlanObject {
   runtime::Place constant(const char* op, const char* name, py::handle object, DType dtype,
                           int64_t count);
 
+  // Whether a plan made now would have the same kernels and algorithms.
+  bool is_current() const;
+
   runtime::Plan plan;
   std::vector<PlanValue> inputs, outputs;
 
@@ -90,6 +93,8 @@ struct PlanObject {
   runtime::Place inside(const char* op, const char* name, py::handle object, int64_t bytes) const;
 
   std::vector<py::object> kept_;
+  const KernelTable* table_;
+  bool has_winograd_;
 };
 
 }  // namespace rushlight::bindings

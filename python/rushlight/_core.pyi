@@ -326,6 +326,7 @@ def adadelta_step(
 
 # plans: a place is (kind, index, byte offset) in the arena (1), an input (2) or an output (3), or
 # an array that is kept; steps and sizes are in elements
+_PlanValue: TypeAlias = tuple[Sequence[int], _DType]
 _Place: TypeAlias = tuple[int, int, int] | _Array
 _Epilogue: TypeAlias = tuple[
     _Array | None, _Array | None, _Place | None, tuple[float, float] | None
@@ -360,10 +361,7 @@ class Plan:
     """A list of steps that one call runs on an arena of its own."""
 
     def __init__(
-        self,
-        arena_bytes: int,
-        inputs: Sequence[tuple[Sequence[int], _DType]],
-        outputs: Sequence[tuple[Sequence[int], _DType]],
+        self, arena_bytes: int, inputs: Sequence[_PlanValue], outputs: Sequence[_PlanValue]
     ) -> None: ...
     @property
     def steps(self) -> int: ...
@@ -497,4 +495,5 @@ class Plan:
     def run(
         self, inputs: Sequence[_Array], out: Sequence[_Array] | None = None
     ) -> list[_Array]: ...
+    def run_again(self, input: _Array) -> _Array | None: ...
     def times(self) -> list[float]: ...

@@ -157,7 +157,10 @@ class Tensor(TensorMethods, TensorBase):
             )
         inspect("numpy", self)
         # From now on the memory can change without a bump of the version.
-        self._storage.exported = True
+        storage = self._storage
+        if not storage.exported:
+            storage.exported = True
+            storage.note_change()
         # An array of its own: its shape may be assigned without changing the tensor's.
         view: Array = self._array.view()
         return view
@@ -275,9 +278,11 @@ class Tensor(TensorMethods, TensorBase):
             raise TypeError(f"data must be a Tensor, but got {type(value).__name__}")
         if self.requires_grad and value._array.dtype.kind != "f":
             raise RuntimeError("data: a tensor that requires a gradient must stay floating")
+        before = self._storage
         self._array = value._array
         self._blocks = None
         self._share_storage(value)
+        before.note_change()
         self._base = None
 
     def backward(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rushlight.dtypes import Array
     from rushlight.tensor import Tensor
 
-__all__ = ["Storage", "TensorBase", "wrap"]
+__all__ = ["Storage", "TensorBase", "wrap", "writes"]
 
 
 class Storage:
@@ -27,14 +27,33 @@ class Storage:
     `version` counts in-place changes, `rebased` those of them that were recorded in a graph: a
     view taken before one must look up its history again. `exported` is set once a writable array
     was handed out (``.numpy()``): from then on the memory can change without a count. `prepared`
-    is where operations keep what they made of the memory as of one version.
+    is where operations keep what they made of the memory as of one version. `watched` is set once
+    somebody relies on :data:`writes` to hear of changes.
     """
 
     # Class attributes until they change: a storage is made for most results that backward needs.
     version = 0
     rebased = 0
     exported = False
+    watched = False
     prepared: Any = None
+
+    def note_change(self) -> None:
+        """Tell who watches that the memory has changed, is another, or may change unseen."""
+        if self.watched:
+            writes.last = object()
+
+
+class _Writes:
+    """The last change of any watched storage: another object each time.
+
+    A count that two threads raise at once could come back to what somebody has seen.
+    """
+
+    last: object = None
+
+
+writes = _Writes()
 
 
 class _ArrayHolder:
@@ -100,7 +119,10 @@ class TensorBase(_ArrayHolder):
 
     def _bump_version(self) -> None:
         """Count one in-place change of the memory behind this tensor and all its views."""
-        self._storage.version += 1
+        storage = self._storage
+        storage.version += 1
+        if storage.watched:
+            storage.note_change()
 
     def _share_storage(self, other: TensorBase) -> None:
         self._use_storage(other._storage)

@@ -39,11 +39,13 @@ class _Entry:
     trace: Trace
     program: Program
     watch: Watch = field(default_factory=Watch)
-    # Whether the result is one tensor and no input is changed.
+    # Whether the result is one tensor and no input is changed; then also the plan, if it is all.
     is_plain: bool = field(init=False)
+    only_plan: _core.Plan | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.is_plain = isinstance(self.trace.result, Slot) and not self.trace.written
+        self.only_plan = self.program.only_plan if self.is_plain else None
 
 
 class Compiled:
@@ -66,7 +68,9 @@ class Compiled:
         self._entries: OrderedDict[Any, _Entry] = OrderedDict()
         self._forget_weights()
         self._structure: Structure | None = None
+        # The plan that ran last; as long as the modules are what they were, also what to try first.
         self._last: _Entry | None = None
+        self._first_try: _Entry | None = None
         self._released = False
 
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -83,6 +87,10 @@ class Compiled:
             Where the results go, in the structure in which they are returned; without it every
             call returns new memory.
         """
+        if mode.direct and out is None and len(args) == 1 and not kwargs:
+            result = self._again(args[0])
+            if result is not None:
+                return result
         tape = mode.tape
         # What records a forward sees the module's own operations.
         eager = mode.enabled or isinstance(tape, Recorder)
@@ -104,6 +112,18 @@ class Compiled:
 
     # -- plans --------------------------------------------------------------------------------
 
+    def _again(self, argument: Any) -> Any:
+        """Return the result where a call is like the last, in as few steps as can tell; or None."""
+        entry, structure = self._first_try, self._structure
+        if entry is None or entry.only_plan is None or not isinstance(argument, TensorBase):
+            return None
+        if structure is None or structure.has_changed() or structure.training:
+            return None
+        if entry.watch.is_stale():
+            return None
+        result = entry.only_plan.run_again(argument._array)
+        return None if result is None else wrap(result)
+
     def _entry(self, args: Any, kwargs: Any) -> _Entry | None:
         """Return the plan for a call, made where there is none; None where the module is to run."""
         structure = self._structure
@@ -124,12 +144,13 @@ class Compiled:
             with self._lock:
                 if key in self._entries:
                     self._entries.move_to_end(key)
-                self._last = entry
+                self._last = self._first_try = entry
         return entry
 
     def _look_again(self) -> Structure:
         """Forget all plans: the modules are no longer what they were."""
         with self._lock:
+            self._first_try = None
             self._structure = structure = Structure(self.module)
             self._entries.clear()
             self._forget_weights()
@@ -161,7 +182,7 @@ class Compiled:
         entry = self._planned(found)
         if self._release_source:
             self._release(entry)
-        self._entries[key] = self._last = entry
+        self._entries[key] = self._last = self._first_try = entry
         self._entries.move_to_end(key)
         while len(self._entries) > self._max_plans:
             self._entries.popitem(last=False)

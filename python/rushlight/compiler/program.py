@@ -98,6 +98,11 @@ class Program:
         return {node: seconds for node, seconds in found.items() if seconds > 0}
 
     @property
+    def only_plan(self) -> _core.Plan | None:
+        """The plan that is all there is to do, on inputs and results as they come."""
+        return self._only_plan if self.graph.portions == 1 else None
+
+    @property
     def plan_bytes(self) -> int:
         """Bytes that a running call needs beside weights, arguments and results."""
         sizes = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rushlight.autograd.base import TensorBase
+from rushlight.autograd.base import TensorBase, writes
 from rushlight.compiler.graph import Constant
 from rushlight.dtypes import Array
 from rushlight.nn.changes import changes
@@ -23,6 +23,7 @@ class Watch:
         self._watched: list[tuple[Any, ...]] = []
         self._exported: list[tuple[TensorBase, Any]] = []
         self._constants: dict[int, Constant] = {}
+        self._seen: object = self  # the last write when all was compared
 
     def add(self, constants: Iterable[Constant]) -> None:
         """Watch the tensors of constants whose arrays were just read."""
@@ -32,6 +33,7 @@ class Watch:
                 continue
             self._constants[id(tensor)] = constant
             storage = tensor._storage
+            storage.watched = True
             self._watched.append(
                 (tensor, tensor._array, storage, storage.version, storage.exported)
             )
@@ -41,6 +43,16 @@ class Watch:
 
     def is_stale(self) -> bool:
         """Return whether one of the tensors may hold other values than were read."""
+        last = writes.last  # before looking: what is written later is not overlooked
+        if last is not self._seen:
+            if self._has_changed():
+                return True
+            self._seen = last
+        return bool(self._exported) and any(
+            not np.array_equal(_bits(tensor._array), bits) for tensor, bits in self._exported
+        )
+
+    def _has_changed(self) -> bool:
         for tensor, array, storage, version, exported in self._watched:
             if (
                 tensor._array is not array
@@ -48,9 +60,7 @@ class Watch:
                 or storage.exported is not exported
             ):
                 return True
-        return bool(self._exported) and any(
-            not np.array_equal(_bits(tensor._array), bits) for tensor, bits in self._exported
-        )
+        return False
 
 
 def _bits(array: Array) -> Array:
