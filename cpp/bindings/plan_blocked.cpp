@@ -38,6 +38,8 @@ const char* name_of(BlockedAlgorithm algorithm) {
       return "blocked direct";
     case BlockedAlgorithm::depthwise:
       return "blocked depthwise";
+    case BlockedAlgorithm::grouped:
+      return "blocked grouped";
     case BlockedAlgorithm::winograd2:
       return "blocked winograd2";
     case BlockedAlgorithm::winograd4:

@@ -1,6 +1,7 @@
 #include "kernels/blocked.h"
 
 #include "kernels/blocked_conv.h"
+#include "kernels/blocked_grouped.h"
 #include "kernels/blocked_layout.h"
 #include "kernels/blocked_pooling.h"
 #include "kernels/blocked_tile.h"
@@ -73,7 +74,9 @@ BlockedAlgorithm blocked_algorithm(const Conv2dShape& s, bool plain_src) {
   if (!spans_little(s)) return BlockedAlgorithm::none;
   if (s.groups > 1) {
     const bool depthwise = s.groups == s.ic && s.oc == s.ic && !plain_src;
-    return depthwise ? BlockedAlgorithm::depthwise : BlockedAlgorithm::none;
+    if (depthwise) return BlockedAlgorithm::depthwise;
+    const bool fits = !plain_src && blocked_grouped_accepts<T>(s);
+    return fits ? BlockedAlgorithm::grouped : BlockedAlgorithm::none;
   }
   if (plain_src) {
     return s.ic <= most_plain ? BlockedAlgorithm::direct : BlockedAlgorithm::none;
@@ -98,6 +101,7 @@ PreparedWeight blocked_prepared(const Conv2dShape& s, bool plain_src) {
   const int64_t layout = 100 + static_cast<int64_t>(algorithm) + (plain_src ? 10 : 0);
   int64_t size = blocked_direct_weights<T>(s);
   if (algorithm == BlockedAlgorithm::depthwise) size = blocked_depthwise_weights<T>(s);
+  if (algorithm == BlockedAlgorithm::grouped) size = blocked_grouped_weights<T>(s);
   if (is_winograd(algorithm)) size = blocked_winograd_weights<T>(s, outputs_of(algorithm));
   return {size * int64_t{sizeof(T)}, layout};
 }
@@ -111,6 +115,7 @@ template <class T>
 int64_t blocked_workspace(const Conv2dShape& s, bool plain_src, int slots) {
   const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
   if (algorithm == BlockedAlgorithm::depthwise) return 0;
+  if (algorithm == BlockedAlgorithm::grouped) return blocked_grouped_workspace<T>(s, slots);
   const int64_t size = is_winograd(algorithm)
                            ? blocked_winograd_workspace<T>(s, outputs_of(algorithm), slots)
                            : blocked_direct_workspace<T>(s, plain_src, false, slots);
@@ -124,6 +129,9 @@ void blocked_conv2d(const Run& run, const Conv2dShape& s, bool plain_src, const 
   if (algorithm == BlockedAlgorithm::depthwise) {
     return blocked_depthwise(run, s, src, prepared, epilogue, dst);
   }
+  if (algorithm == BlockedAlgorithm::grouped) {
+    return blocked_grouped(run, s, src, prepared, epilogue, dst);
+  }
   if (is_winograd(algorithm)) {
     return blocked_winograd(run, s, outputs_of(algorithm), src, prepared, epilogue, dst);
   }
@@ -135,6 +143,7 @@ void blocked_conv2d(const Run& run, const Conv2dShape& s, bool plain_src, const 
 template <class T>
 double blocked_cost(const Conv2dShape& s, bool plain_src) {
   const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
+  if (algorithm == BlockedAlgorithm::grouped) return blocked_grouped_cycles<T>(s);
   if (is_winograd(algorithm)) return winograd_cycles<T>(s, outputs_of(algorithm));
   return direct_cycles<T>(s);
 }
@@ -145,6 +154,9 @@ void blocked_prepare_filters(const Run& run, const Conv2dShape& s, bool plain_sr
   const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
   if (algorithm == BlockedAlgorithm::depthwise) {
     return blocked_depthwise_prepare(s, weight, order.rotated, to);
+  }
+  if (algorithm == BlockedAlgorithm::grouped) {
+    return blocked_grouped_prepare(run, s, weight, to);  // only ever as usual
   }
   if (is_winograd(algorithm)) {
     return blocked_winograd_prepare(run, s, outputs_of(algorithm), weight, order, to);

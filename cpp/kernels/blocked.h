@@ -18,7 +18,7 @@ namespace rushlight {
 // Images of so few channels are read as they lie.
 constexpr int64_t kFewChannels = 4;
 
-enum class BlockedAlgorithm { none, direct, depthwise, winograd2, winograd4 };
+enum class BlockedAlgorithm { none, direct, depthwise, grouped, winograd2, winograd4 };
 
 // One side plain, [n, c, spatial], the other blocked.
 struct ReorderShape {

@@ -2,44 +2,14 @@
 // lanes, and every product is a vector times a vector. A task owns a band of rows of one block, and
 // bands come before blocks: so a thread reads mostly rows that it has written (see
 // thread_pool.cpp).
-//
-// Nothing is copied: rows of taps outside the image are left out, and tiles at the ends of a row
-// take zeros for what lies outside.
-#include "kernels/blocked_conv.h"
-#include "kernels/conv2d_window.h"
+#include "kernels/blocked_rows.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
 
-template <class T>
-struct DepthwisePlan {
-  static constexpr int64_t lanes = Native<T>::lanes;
-
-  int64_t blocks;
-  int64_t band, bands;  // output rows to a task, from the sizes alone
-
-  explicit DepthwisePlan(const Conv2dShape& s) : blocks(ceil_div(s.ic, lanes)) {
-    constexpr int64_t wanted = 64, fewest_pixels = 96;
-    const int64_t thin = ceil_div(s.oh * s.n * blocks, wanted);
-    bands = even_bands(s.oh, larger(thin, ceil_div(fewest_pixels, s.ow)));
-    band = ceil_div(s.oh, bands);
-  }
-};
-
-// One row of outputs: the rows that its taps see, and where columns stand in them.
-template <class T>
-struct DepthwiseRow {
-  const T* src;     // the first row
-  const T* weight;  // its taps
-  int64_t rows, row_step;
-  int64_t width;  // of the image, in pixels
-  int64_t x0;     // the column of the first tap of the first output
-  int64_t stride, kernel, dilation;
-};
-
 // The pixels that a tile's taps see in one row, each of them loaded once. KERNEL neighbouring taps.
 template <class T, int TILE, int KERNEL, int STRIDE, bool EDGE>
-RUSHLIGHT_INLINE void add_taps(const DepthwiseRow<T>& r, const T* row, int64_t x, const T* weight,
+RUSHLIGHT_INLINE void add_taps(const BlockRow<T>& r, const T* row, int64_t x, const T* weight,
                                Native<T>* acc) {
   using V = Native<T>;
   constexpr int lanes = V::lanes, seen = (TILE - 1) * STRIDE + KERNEL;
@@ -60,8 +30,8 @@ RUSHLIGHT_INLINE void add_taps(const DepthwiseRow<T>& r, const T* row, int64_t x
 
 // The same for any kernel.
 template <class T, int TILE, bool EDGE>
-RUSHLIGHT_INLINE void add_any_taps(const DepthwiseRow<T>& r, const T* row, int64_t x,
-                                   const T* weight, Native<T>* acc) {
+RUSHLIGHT_INLINE void add_any_taps(const BlockRow<T>& r, const T* row, int64_t x, const T* weight,
+                                   Native<T>* acc) {
   using V = Native<T>;
   constexpr int lanes = V::lanes;
   for (int64_t kx = 0; kx < r.kernel; ++kx, x += r.dilation) {
@@ -75,31 +45,9 @@ RUSHLIGHT_INLINE void add_any_taps(const DepthwiseRow<T>& r, const T* row, int64
   }
 }
 
-template <class T, int TILE>
-RUSHLIGHT_INLINE void finish_tile(Native<T>* acc, const Epilogue<T>& e, T* dst) {
-  using V = Native<T>;
-  constexpr int lanes = V::lanes;
-  if (e.scale != nullptr) {
-    const V scale = V::load(e.scale);
-#pragma GCC unroll 8
-    for (int t = 0; t < TILE; ++t) acc[t] = acc[t] * scale;
-  }
-  if (e.shift != nullptr) {
-    const V shift = V::load(e.shift);
-#pragma GCC unroll 8
-    for (int t = 0; t < TILE; ++t) acc[t] += shift;
-  }
-  if (e.residual != nullptr) {
-#pragma GCC unroll 8
-    for (int t = 0; t < TILE; ++t) acc[t] += V::load(e.residual + t * lanes);
-  }
-#pragma GCC unroll 8
-  for (int t = 0; t < TILE; ++t) activate(acc[t], e).store(dst + t * lanes);
-}
-
 // TILE neighbouring outputs. KERNEL is 0 where it, the stride or a dilation is not known here.
 template <class T, int TILE, int KERNEL, int STRIDE, bool EDGE>
-RUSHLIGHT_INLINE void depthwise_tile(const DepthwiseRow<T>& r, int64_t x, const Epilogue<T>& e,
+RUSHLIGHT_INLINE void depthwise_tile(const BlockRow<T>& r, int64_t x, const Epilogue<T>& e,
                                      T* dst) {
   using V = Native<T>;
   V acc[TILE];
@@ -107,7 +55,7 @@ RUSHLIGHT_INLINE void depthwise_tile(const DepthwiseRow<T>& r, int64_t x, const 
   for (int t = 0; t < TILE; ++t) acc[t] = V::zero();
   const T* row = r.src;
   const T* weight = r.weight;
-  for (int64_t ky = 0; ky < r.rows; ++ky, row += r.row_step, weight += r.kernel * V::lanes) {
+  for (int64_t ky = 0; ky < r.rows; ++ky, row += r.row_step, weight += r.weight_step) {
     if constexpr (KERNEL > 0) {
       add_taps<T, TILE, KERNEL, STRIDE, EDGE>(r, row, x, weight, acc);
     } else {
@@ -117,60 +65,14 @@ RUSHLIGHT_INLINE void depthwise_tile(const DepthwiseRow<T>& r, int64_t x, const 
   finish_tile<T, TILE>(acc, e, dst);
 }
 
-template <int N>
-struct Pixels {
-  static constexpr int value = N;
-};
-
-// Calls body with the number of pixels, known to the compiler: 8 to 4, or 1.
-template <class Body>
-RUSHLIGHT_INLINE void with_tile_size(int64_t size, const Body& body) {
-  switch (size) {
-    case 8:
-      return body(Pixels<8>{});
-    case 7:
-      return body(Pixels<7>{});
-    case 6:
-      return body(Pixels<6>{});
-    case 5:
-      return body(Pixels<5>{});
-    case 4:
-      return body(Pixels<4>{});
-    default:
-      body(Pixels<1>{});
-  }
-}
-
-// Calls body(first, Pixels) for tiles of a row, as even as can be.
-template <class Body>
-RUSHLIGHT_INLINE void for_each_tile(int64_t count, int64_t most, const Body& body) {
-  constexpr int64_t fewest = 4;
-  int64_t tiles = ceil_div(count, most);
-  for (int64_t o = 0; o < count;) {
-    const int64_t even =
-        tiles > 0 ? ceil_div(count - o, tiles--) : 1;  // what is left, in equal parts
-    const int64_t size = even < fewest ? 1 : even;
-    with_tile_size(size, [&](auto pixels) { body(o, pixels); });
-    o += size;
-  }
-}
-
 template <class T, int KERNEL, int STRIDE>
-void depthwise_row(const DepthwiseRow<T>& r, const Epilogue<T>& e, int64_t count, T* dst) {
-  constexpr int64_t lanes = Native<T>::lanes, most = STRIDE == 1 ? 8 : 6;
-  const int64_t reach = (r.kernel - 1) * r.dilation;
-  for_each_tile(count, most, [&](int64_t o, auto pixels) {
-    constexpr int tile = decltype(pixels)::value;
-    const int64_t x = r.x0 + o * r.stride;
-    const bool edge = x < 0 || x + (tile - 1) * r.stride + reach >= r.width;
-    const Epilogue<T> moved = e.at(0, o * lanes);
-    if (edge) {
-      depthwise_tile<T, tile, KERNEL, STRIDE, true>(r, x, moved, dst + o * lanes);
-    } else {
-      depthwise_tile<T, tile, KERNEL, STRIDE, false>(r, x, moved, dst + o * lanes);
-    }
-  });
-  e.function(dst, count * lanes);
+void depthwise_row(const BlockRow<T>& r, const Epilogue<T>& e, int64_t count, T* dst) {
+  constexpr int most = STRIDE == 1 ? 8 : 6;
+  for_each_tile_of_row<most>(
+      r, e, count, dst, [&](auto pixels, auto edge, int64_t x, const Epilogue<T>& moved, T* to) {
+        constexpr int tile = decltype(pixels)::value;
+        depthwise_tile<T, tile, KERNEL, STRIDE, decltype(edge)::value>(r, x, moved, to);
+      });
 }
 
 // Two rows of outputs of 3x3 taps, without strides or dilation: what both read is loaded once.
@@ -240,7 +142,7 @@ bool takes_two_rows(const Conv2dShape& s) {
 }
 
 template <class T>
-using RowKernel = void (*)(const DepthwiseRow<T>&, const Epilogue<T>&, int64_t, T*);
+using RowKernel = void (*)(const BlockRow<T>&, const Epilogue<T>&, int64_t, T*);
 
 template <class T>
 RowKernel<T> row_kernel(const Conv2dShape& s) {
@@ -290,18 +192,7 @@ void blocked_depthwise_rows(const Conv2dShape& s, const T* src, int64_t top, con
     depthwise_two_rows(rows, epilogue.at(0, at), s.ow, dst + at);
   }
   for (; oy < end; ++oy) {
-    const int64_t y0 = source_row(s, oy, 0);
-    const Inside taps(y0, s.dilation_h, s.kh, s.ih);
-    const int64_t y = y0 + taps.low * s.dilation_h;
-    const DepthwiseRow<T> row{src + (y - top) * s.iw * lanes,
-                              weight + taps.low * s.kw * lanes,
-                              taps.high - taps.low,
-                              s.dilation_h * s.iw * lanes,
-                              s.iw,
-                              -s.padding_w,
-                              s.stride_w,
-                              s.kw,
-                              s.dilation_w};
+    const BlockRow<T> row = row_of_block(s, src, top, weight, s.kw * lanes, oy);
     const int64_t at = (oy - first) * s.ow * lanes;
     kernel(row, epilogue.at(0, at), s.ow, dst + at);
   }
@@ -310,8 +201,8 @@ void blocked_depthwise_rows(const Conv2dShape& s, const T* src, int64_t top, con
 template <class T>
 void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
                        const Epilogue<T>& epilogue, T* dst) {
-  const DepthwisePlan<T> plan(s);
-  constexpr int64_t lanes = DepthwisePlan<T>::lanes;
+  const RowPlan<T> plan(s);
+  constexpr int64_t lanes = RowPlan<T>::lanes;
   parallel(run, s.n * plan.blocks * plan.bands, [&](int64_t task, int) {
     const int64_t block = task % plan.blocks, band = task / plan.blocks % plan.bands;
     const int64_t plane = task / (plan.blocks * plan.bands) * plan.blocks + block;

@@ -149,6 +149,8 @@ ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
   const WinogradProblem<T> problem = winograd_problem<T>(s, direction);
   ConvAlgorithm best = ConvAlgorithm::gemm;
   const bool strided_back = direction == Direction::backward_src && is_strided(s);
+  // All costs are those of one group.
+  const double groups = static_cast<double>(s.groups);
   double least = strided_back ? strided_gemm_cost<T>(s) : gemm_cost(problem, s.kh * s.kw);
   const auto consider = [&](ConvAlgorithm algorithm, double cost) {
     if (cost >= least) return;
@@ -156,17 +158,16 @@ ConvAlgorithm choose_algorithm(const Conv2dShape& s, Direction direction) {
     least = cost;
   };
   if (accepts<T>(s, ConvAlgorithm::blocked, direction)) {
-    consider(ConvAlgorithm::blocked, direction == Direction::forward
-                                         ? by_blocks_cost<T>(s)
-                                         : by_blocks_backward_cost<T>(s));
+    const double cost =
+        direction == Direction::forward ? by_blocks_cost<T>(s) : by_blocks_backward_cost<T>(s);
+    consider(ConvAlgorithm::blocked, cost / groups);
   }
   if (accepts<T>(s, ConvAlgorithm::chwn, direction)) {
     consider(ConvAlgorithm::chwn, chwn_cost<T>(s, direction == Direction::backward_src));
   }
   if (accepts<T>(s, ConvAlgorithm::direct, direction)) {
-    consider(ConvAlgorithm::direct, strided_back
-                                        ? strided_src_cost<T>(s)
-                                        : direct_cost<T>(s) / static_cast<double>(s.groups));
+    consider(ConvAlgorithm::direct,
+             strided_back ? strided_src_cost<T>(s) : direct_cost<T>(s) / groups);
   }
   const int64_t fewest = smaller(s.ic, s.oc) / s.groups;
   if (s.may_use_winograd && fewest >= few_channels &&

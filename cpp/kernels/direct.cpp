@@ -299,7 +299,9 @@ double direct_cost(const Conv2dShape& s) {
   const double rows = static_cast<double>(plan.blocks * plan.tile.rows);
   const double k = static_cast<double>(plan.ic * plan.taps);
   // A single tap leaves nothing to reuse in the copy.
-  const double speed = (plan.taps == 1 ? 0.8 : 0.9) * plan.tile.speed;
+  double speed = (plan.taps == 1 ? 0.8 : 0.9) * plan.tile.speed;
+  // The few channels of a group do not make up for rows that are taken apart.
+  if (s.groups > 1 && s.stride_w > 1) speed *= 0.65;
   return rows * vectors * (k * kCyclesPerFma / speed + per_vector) +
          per_weight * static_cast<double>(s.oc) * k +
          per_element * units * static_cast<double>(plan.ic * plan.band.channel());

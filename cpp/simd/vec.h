@@ -178,6 +178,22 @@ RUSHLIGHT_INLINE V loaded_once(V v) {
   __builtin_shuffle(a.raw, b.raw, decltype(a.raw < b.raw){__VA_ARGS__})
 #endif
 
+// Numbers of lanes, in a vector of as many.
+template <class V>
+using LaneNumbers = decltype(V{}.raw < V{}.raw);
+
+// The lanes of `v` that `from` names, which may change as the program runs.
+template <class V>
+RUSHLIGHT_INLINE V chosen_lanes(V v, LaneNumbers<V> from) {
+#if defined(__clang__)
+  V chosen;
+  for (int i = 0; i < V::lanes; ++i) chosen.raw[i] = v.raw[from[i]];
+  return chosen;
+#else
+  return {__builtin_shuffle(v.raw, from)};
+#endif
+}
+
 // Lanes of the two vectors in turn: a0 b0 a1 b1 ... of their lower halves.
 template <class T, int LANES>
 RUSHLIGHT_INLINE Vec<T, LANES> interleave_low(Vec<T, LANES> a, Vec<T, LANES> b) {
