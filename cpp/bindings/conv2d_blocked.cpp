@@ -21,6 +21,12 @@ bool left_to_planes(const Conv2dShape& s) {
          runtime::kernels<T>().conv2d->algorithm(s) == ConvAlgorithm::chwn;
 }
 
+// Whether so many output channels fill their blocks: what is turned for little is better not
+// turned.
+bool fill_blocks(int64_t channels, int64_t lanes) {
+  return 4 * channels >= 3 * ((channels + lanes - 1) / lanes * lanes);
+}
+
 template <class T>
 Route route_of(const Conv2dShape& s, bool src_blocked, ResultLayout layout) {
   const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
@@ -30,7 +36,10 @@ Route route_of(const Conv2dShape& s, bool src_blocked, ResultLayout layout) {
   if (left_to_planes<T>(s)) return {};
   const bool accepts = kernels.algorithm(s, false) != BlockedAlgorithm::none;
   if (src_blocked) return {accepts, false};
-  if (few) return {kernels.algorithm(s, true) != BlockedAlgorithm::none, true};
+  if (few) {
+    const bool pays = layout == ResultLayout::any || fill_blocks(s.oc, kernels.lanes);
+    return {pays && kernels.algorithm(s, true) != BlockedAlgorithm::none, true};
+  }
   const bool turned = runtime::kernels<T>().conv2d->algorithm(s) == ConvAlgorithm::blocked;
   return {accepts && turned, false};
 }

@@ -6,6 +6,7 @@
 #include "kernels/blocked_pooling.h"
 #include "kernels/blocked_tile.h"
 #include "kernels/channel_lanes.h"
+#include "kernels/conv2d_window.h"
 #include "kernels/family.h"
 #include "kernels/winograd.h"
 
@@ -73,10 +74,9 @@ BlockedAlgorithm blocked_algorithm(const Conv2dShape& s, bool plain_src) {
     return BlockedAlgorithm::none;
   if (!spans_little(s)) return BlockedAlgorithm::none;
   if (s.groups > 1) {
-    const bool depthwise = s.groups == s.ic && s.oc == s.ic && !plain_src;
-    if (depthwise) return BlockedAlgorithm::depthwise;
-    const bool fits = !plain_src && blocked_grouped_accepts<T>(s);
-    return fits ? BlockedAlgorithm::grouped : BlockedAlgorithm::none;
+    if (plain_src) return BlockedAlgorithm::none;
+    if (is_depthwise(s)) return BlockedAlgorithm::depthwise;
+    return blocked_grouped_accepts<T>(s) ? BlockedAlgorithm::grouped : BlockedAlgorithm::none;
   }
   if (plain_src) {
     return s.ic <= most_plain ? BlockedAlgorithm::direct : BlockedAlgorithm::none;
@@ -195,9 +195,7 @@ void to_blocked(const Run& run, const ReorderShape& s, const T* src, T* dst) {
     const int64_t channels = smaller(lanes, s.c - block * lanes);
     const T* from = src + (image * s.c + block * lanes) * s.spatial + first;
     T* to = dst + ((image * blocks + block) * s.spatial + first) * lanes;
-    for (int64_t i = 0; i < count; i += lanes) {
-      turn_to_pixels(from + i, s.spatial, channels, smaller(lanes, count - i), to + i * lanes);
-    }
+    turn_all_to_pixels(from, s.spatial, channels, count, to);
   });
 }
 

@@ -56,6 +56,13 @@ template <class T>
 void blocked_depthwise_rows(const Conv2dShape& s, const T* src, int64_t top, const T* weight,
                             const Epilogue<T>& epilogue, int64_t first, int64_t end, T* dst);
 
+// From a plain image to a plain one; there must be no residual.
+template <class T>
+int64_t blocked_depthwise_plain_workspace(const Conv2dShape& s, int slots);
+template <class T>
+void blocked_depthwise_plain(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
+                             const Epilogue<T>& epilogue, T* dst);
+
 // See BlockedKernels. Two convolutions on blocked images: `between` and `epilogue` stand behind the
 // sums of the first and of the second.
 template <class T>

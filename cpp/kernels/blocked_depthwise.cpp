@@ -2,7 +2,9 @@
 // lanes, and every product is a vector times a vector. A task owns a band of rows of one block, and
 // bands come before blocks: so a thread reads mostly rows that it has written (see
 // thread_pool.cpp).
+#include "kernels/blocked_layout.h"
 #include "kernels/blocked_rows.h"
+#include "kernels/red_zone.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
@@ -214,12 +216,72 @@ void blocked_depthwise(const Run& run, const Conv2dShape& s, const T* src, const
   });
 }
 
+namespace {
+
+// How images are cut that are plain before and behind: a task takes a band of rows of a block
+// there and back, so that what lies in blocks stays in the caches of one processor.
+template <class T>
+struct PlainPlan {
+  static constexpr int64_t lanes = Native<T>::lanes;
+
+  int64_t blocks, band, bands;
+  int64_t src_size, dst_size;  // of a band
+
+  explicit PlainPlan(const Conv2dShape& s) : blocks(ceil_div(s.ic, lanes)) {
+    constexpr int64_t budget = 65536 / int64_t{sizeof(T)};
+    const int64_t reach = (s.kh - 1) * s.dilation_h + 1, rows = budget / (s.iw * lanes);
+    const int64_t fitting = larger(2 * reach, rows - reach) / s.stride_h;
+    bands = even_bands(s.oh, larger(1, fitting));
+    band = ceil_div(s.oh, bands);
+    src_size = smaller(s.ih, (band - 1) * s.stride_h + reach) * s.iw * lanes;
+    dst_size = band * s.ow * lanes;
+  }
+};
+
+}  // namespace
+
+template <class T>
+int64_t blocked_depthwise_plain_workspace(const Conv2dShape& s, int slots) {
+  const PlainPlan<T> plan(s);
+  return slots * (plan.src_size + plan.dst_size + 2 * red_zone<T>);
+}
+
+template <class T>
+void blocked_depthwise_plain(const Run& run, const Conv2dShape& s, const T* src, const T* prepared,
+                             const Epilogue<T>& epilogue, T* dst) {
+  const PlainPlan<T> plan(s);
+  constexpr int64_t lanes = PlainPlan<T>::lanes;
+  T* sources = static_cast<T*>(run.workspace);
+  T* results = sources + run.slots * (plan.src_size + red_zone<T>);
+  parallel(run, s.n * plan.blocks * plan.bands, [&](int64_t task, int slot) {
+    const int64_t band = task % plan.bands, plane = task / plan.bands;
+    const int64_t block = plane % plan.blocks, image = plane / plan.blocks;
+    const int64_t first = band * plan.band, end = smaller(s.oh, first + plan.band);
+    if (first >= end) return;
+    const int64_t top = larger(0, source_row(s, first, 0));
+    const int64_t rows = smaller(s.ih, source_row(s, end - 1, s.kh - 1) + 1) - top;
+    const int64_t c = block * lanes, channels = smaller(lanes, s.ic - c);
+    T* from = slot_region(sources, plan.src_size, slot);
+    T* to = slot_region(results, plan.dst_size, slot);
+    turn_all_to_pixels(src + ((image * s.ic + c) * s.ih + top) * s.iw, s.ih * s.iw, channels,
+                       larger(0, rows) * s.iw, from);
+    blocked_depthwise_rows(s, from, top, prepared + block * s.kh * s.kw * lanes, epilogue.at(c, 0),
+                           first, end, to);
+    turn_all_to_rows(to, (end - first) * s.ow, channels,
+                     dst + ((image * s.ic + c) * s.oh + first) * s.ow, s.oh * s.ow);
+  });
+}
+
 #define RUSHLIGHT_BLOCKED_DEPTHWISE(T)                                                            \
   template int64_t blocked_depthwise_weights<T>(const Conv2dShape& s);                            \
   template void blocked_depthwise_prepare<T>(const Conv2dShape& s, const T* weight, bool rotated, \
                                              T* to);                                              \
   template void blocked_depthwise<T>(const Run& run, const Conv2dShape& s, const T* src,          \
                                      const T* prepared, const Epilogue<T>& epilogue, T* dst);     \
+  template int64_t blocked_depthwise_plain_workspace<T>(const Conv2dShape& s, int slots);         \
+  template void blocked_depthwise_plain<T>(const Run& run, const Conv2dShape& s, const T* src,    \
+                                           const T* prepared, const Epilogue<T>& epilogue,        \
+                                           T* dst);                                               \
   template void blocked_depthwise_rows<T>(const Conv2dShape& s, const T* src, int64_t top,        \
                                           const T* weight, const Epilogue<T>& epilogue,           \
                                           int64_t first, int64_t end, T* dst);

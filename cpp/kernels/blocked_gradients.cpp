@@ -23,10 +23,6 @@ bool is_empty(const Conv2dShape& s) {
   return s.n == 0 || s.ic == 0 || s.oc == 0 || s.ih == 0 || s.iw == 0 || s.oh == 0 || s.ow == 0;
 }
 
-bool is_depthwise(const Conv2dShape& s) {
-  return s.groups > 1 && s.groups == s.ic && s.groups == s.oc;
-}
-
 // ---- to src: of stride 1 a convolution of diff_dst with the filters turned around and the
 // channels exchanged, else one for every phase of the image
 

@@ -26,6 +26,17 @@ RUSHLIGHT_INLINE void turn_to_pixels(const T* from, int64_t row, int64_t channel
   for (int64_t i = 0; i < pixels; ++i) v[i].store(to + i * V::lanes);
 }
 
+// The same for a run of `count` pixels.
+template <class T>
+RUSHLIGHT_INLINE void turn_all_to_pixels(const T* from, int64_t row, int64_t channels,
+                                         int64_t count, T* to) {
+  constexpr int64_t lanes = Native<T>::lanes;
+  for (int64_t i = 0; i < count; i += lanes) {
+    const int64_t pixels = count - i < lanes ? count - i : lanes;
+    turn_to_pixels(from + i, row, channels, pixels, to + i * lanes);
+  }
+}
+
 template <class T>
 RUSHLIGHT_INLINE void turn_to_rows(const T* from, int64_t pixels, int64_t channels, T* to,
                                    int64_t row) {

@@ -25,12 +25,14 @@ bool reads_plain(const Conv2dShape& s) {
 // the second-level cache of one processor, and nobody waits for anybody. Else the tasks share what
 // they compute for one portion after the other.
 bool has_tasks(const Conv2dShape& s) {
+  if (is_depthwise(s)) return false;  // whose own tasks do
   constexpr int64_t fewest_images = 8, most_weights = 64 * 64 * 9;
   return s.n >= fewest_images && s.ic / s.groups * s.oc * s.kh * s.kw <= most_weights;
 }
 
 // As many images as are taken at once.
 Conv2dShape portion_of(const Conv2dShape& s, int64_t item) {
+  if (is_depthwise(s)) return s;  // nothing lies between
   constexpr int64_t fewest_tasks = 8;
   const bool tasks = has_tasks(s);
   const int64_t most = tasks ? 1 << 18 : 1 << 20;  // bytes
@@ -48,15 +50,17 @@ struct Regions {
 
   int64_t src, dst, values, weights;
   bool plain, tasks;
-  bool direct;  // results are made plain
+  bool direct;     // results are made plain
+  bool depthwise;  // sources are read as they are, too
 
   // Of a portion of `whole`.
   Regions(const Conv2dShape& whole, const Conv2dShape& s, bool is_prepared)
       : plain(reads_plain(s)),
         tasks(has_tasks(whole)),
-        direct(blocked_algorithm<T>(s, reads_plain(s)) == BlockedAlgorithm::direct) {
-    src = plain ? 0 : s.n * round_up(s.ic, lanes) * s.ih * s.iw;
-    dst = direct ? 0 : s.n * round_up(s.oc, lanes) * s.oh * s.ow;
+        direct(blocked_algorithm<T>(s, reads_plain(s)) == BlockedAlgorithm::direct),
+        depthwise(is_depthwise(s)) {
+    src = plain || depthwise ? 0 : s.n * round_up(s.ic, lanes) * s.ih * s.iw;
+    dst = direct || depthwise ? 0 : s.n * round_up(s.oc, lanes) * s.oh * s.ow;
     values = round_up(s.oc, lanes);  // a scale or shift, filled up
     const int64_t prepared = blocked_kernels<T>.prepared(s, plain).bytes / int64_t{sizeof(T)};
     weights = is_prepared ? 0 : round_up(prepared, lanes);
@@ -67,8 +71,10 @@ struct Regions {
   int64_t images() const { return src + dst + 2 * red_zone<T>; }
   // Bytes that the convolution itself needs.
   int64_t inner(const Conv2dShape& s, int slots) const {
-    if (!direct) return blocked_kernels<T>.workspace(s, plain, slots);
-    return blocked_direct_workspace<T>(s, plain, true, slots) * int64_t{sizeof(T)};
+    constexpr int64_t item{sizeof(T)};
+    if (depthwise) return blocked_depthwise_plain_workspace<T>(s, slots) * item;
+    if (direct) return blocked_direct_workspace<T>(s, plain, true, slots) * item;
+    return blocked_kernels<T>.workspace(s, plain, slots);
   }
 };
 
@@ -137,8 +143,11 @@ void convolve_portion(const Run& run, const Conv2dShape& s, const Regions<T>& re
   Carver<T> carver{workspace};
   T* image = carver.take(regions.src);
   T* result = carver.take(regions.dst);
-  if (!regions.plain) kernels.to_blocked(run, {s.n, s.ic, s.ih * s.iw}, src, image);
   const Run inner{run.slots, carver.next};
+  if (regions.depthwise) {
+    return blocked_depthwise_plain(inner, s, src, prepared, epilogue, dst);
+  }
+  if (!regions.plain) kernels.to_blocked(run, {s.n, s.ic, s.ih * s.iw}, src, image);
   const T* from = regions.plain ? src : image;
   if (regions.direct) {
     return blocked_direct(inner, s, regions.plain, from, prepared, epilogue, dst, true);
@@ -218,8 +227,7 @@ double by_blocks_cost(const Conv2dShape& s) {
 
 template <class T>
 bool by_blocks_backward_accepts(const Conv2dShape& s) {
-  const bool depthwise = s.groups == s.ic && s.groups == s.oc;
-  if ((s.groups != 1 && !depthwise) || s.stride_h != 1 || s.stride_w != 1) return false;
+  if ((s.groups != 1 && !is_depthwise(s)) || s.stride_h != 1 || s.stride_w != 1) return false;
   const Conv2dShape m = mirrored(s);
   return m.padding_h >= 0 && m.padding_w >= 0 && by_blocks_accepts<T>(m);
 }

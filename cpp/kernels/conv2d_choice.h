@@ -125,9 +125,12 @@ bool depthwise_by_images(const Conv2dShape& s, int64_t longest) {
 template <class T>
 ConvAlgorithm choose_depthwise(const Conv2dShape& s, Direction direction) {
   if (depthwise_by_images<T>(s, kTinyImage)) return ConvAlgorithm::chwn;
-  const int64_t short_plane = is_strided(s) ? 64 : 256;
+  constexpr int64_t lanes = Native<T>::lanes;
+  const bool fills_blocks = 10 * s.ic >= 9 * round_up(s.ic, lanes);
+  const bool has_work = !is_strided(s) || s.kw > 3;
+  const int64_t short_plane = fills_blocks && has_work ? 3136 : is_strided(s) ? 64 : 256;
   const bool is_short = larger(s.ih * s.iw, s.oh * s.ow) <= short_plane;
-  if (is_short && s.ic >= Native<T>::lanes && accepts<T>(s, ConvAlgorithm::blocked, direction)) {
+  if (is_short && s.ic >= lanes && accepts<T>(s, ConvAlgorithm::blocked, direction)) {
     return ConvAlgorithm::blocked;
   }
   if (direction == Direction::backward_src && depthwise_by_images<T>(s, 2 * kTinyImage)) {

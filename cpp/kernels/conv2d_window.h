@@ -32,6 +32,11 @@ RUSHLIGHT_INLINE int64_t source_col(const Conv2dShape& s, int64_t ox, int64_t kx
   return ox * s.stride_w - s.padding_w + kx * s.dilation_w;
 }
 
+// Whether every channel is convolved alone.
+inline bool is_depthwise(const Conv2dShape& s) {
+  return s.groups > 1 && s.groups == s.ic && s.groups == s.oc;
+}
+
 // The convolution of stride 1 that makes diff_src of diff_dst, with filters turned around.
 inline Conv2dShape mirrored(const Conv2dShape& s) {
   Conv2dShape m = s;
