@@ -29,9 +29,11 @@ def _random(*shape: int, dtype: Any = np.float32, seed: int = 0) -> Array:
 @pytest.fixture
 def blocked() -> Any:
     """Return a tensor whose array nobody has asked for yet, and that array."""
-    src, weight = rushlight.tensor(_random(2, 3, 8, 8)), rushlight.tensor(_random(20, 3, 3, 3))
+    src, *weights = (
+        rushlight.tensor(_random(*shape)) for shape in ((2, 3, 8, 8), (16, 3, 3, 3), (20, 16, 3, 3))
+    )
     with rushlight.no_grad():
-        result = F.conv2d(src, weight, padding=1)
+        result = F.conv2d(F.conv2d(src, weights[0], padding=1), weights[1], padding=1)
     assert result._blocks is not None
     return result, result._blocks.plain()
 
