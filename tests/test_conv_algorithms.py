@@ -53,6 +53,8 @@ SHAPES = {
     "depthwise x2": Shape((2, 6, 9, 10), (12, 3, 3), groups=6),
     "depthwise stride": Shape((2, 8, 21, 23), (8, 3, 3), stride=(2, 2), groups=8),
     "depthwise stride 3": Shape((1, 8, 21, 23), (8, 5, 5), stride=(3, 3), groups=8),
+    "depthwise tall": Shape((1, 20, 150, 40), (20, 3, 3), groups=20),
+    "depthwise tall, stride": Shape((2, 17, 131, 40), (17, 5, 3), (2, 1), (4, 1), groups=17),
     "depthwise uneven": Shape((2, 6, 19, 23), (12, 4, 5), (3, 2), (2, 1), (1, 2), 6),
     "depthwise dilated": Shape(
         (1, 8, 19, 23), (8, 3, 3), padding=(4, 4), dilation=(4, 4), groups=8
