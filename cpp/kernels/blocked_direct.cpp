@@ -238,6 +238,14 @@ void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src
     for (int64_t b = begin; b < end; ++b) {
       const int64_t c0 = b * plan.unit, channels = smaller(plan.unit, s.ic - c0);
       T* out = to + plan.groups.weight_offset(group, plan.inner()) + c0 * plan.taps * width;
+      if (plan.taps == 1) {  // a transposition
+        const MatrixPacker<T> packer{weight, order.output, order.channel};
+        const auto count = static_cast<int>(smaller(width, s.oc - first));
+        const auto pack = blocks == 1 ? &MatrixPacker<T>::template pack<lanes>
+                                      : &MatrixPacker<T>::template pack<kGroupBlocks * lanes>;
+        (packer.*pack)(out, first, count, c0, channels);
+        continue;
+      }
       for (int64_t c = 0; c < channels; ++c) {
         for (int64_t r = 0; r < blocks; ++r) {
           const int64_t o = first + r * lanes;

@@ -113,6 +113,45 @@ void multiply_position(const ChwnProblem& p, const WindowPair* pairs, int count,
   }
 }
 
+// The same for two positions of which each has one pair, whose tap is the first: a weight is read
+// for both.
+template <int ROWS, class T>
+void multiply_two_positions(const ChwnProblem& p, const WindowPair* pairs, int, bool backward,
+                            const T* src, const T* weight, const Epilogue<T>& epilogue, T* dst) {
+  using V = Native<T>;
+  constexpr int64_t longest = 512;
+  const int64_t row = p.row_step, src_step = p.src_plane * V::lanes;
+  const T* second = src + (backward ? pairs[1].dst : pairs[1].src) * V::lanes;
+  src += (backward ? pairs[0].dst : pairs[0].src) * V::lanes;
+  for (int64_t first = 0; first < p.channels; first += longest) {
+    const int64_t end = smaller(p.channels, first + longest);
+    V acc[ROWS][2];
+#pragma GCC unroll 12
+    for (int r = 0; r < ROWS; ++r) acc[r][0] = acc[r][1] = V::zero();
+    for (int64_t c = first; c < end; ++c) {
+      const V x = V::load(src), y = V::load(second);
+#pragma GCC unroll 12
+      for (int r = 0; r < ROWS; ++r) {
+        const V w = V::broadcast(weight[r * row]);
+        acc[r][0] = fma(w, x, acc[r][0]);
+        acc[r][1] = fma(w, y, acc[r][1]);
+      }
+      src += src_step, second += src_step, weight += p.channel_step;
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; ++v) {
+        T* to = dst + (r * p.dst_plane + v) * V::lanes;
+        V sum = acc[r][v];
+        if (first > 0) sum += V::load(to);
+        if (end == p.channels) sum = scale_and_shift(sum, epilogue.at(r, 0));
+        sum.store(to);
+      }
+    }
+  }
+}
+
 template <class T>
 using PositionKernel = void (*)(const ChwnProblem&, const WindowPair*, int, bool, const T*,
                                 const T*, const Epilogue<T>&, T*);
@@ -145,14 +184,23 @@ struct Chwn {
     static constexpr PositionKernel<T> kernels[] = {
         multiply_position<12, T>, multiply_position<8, T>, multiply_position<4, T>,
         multiply_position<2, T>, multiply_position<1, T>};
+    static constexpr PositionKernel<T> kernels_for_two[] = {
+        multiply_two_positions<12, T>, multiply_two_positions<8, T>, multiply_two_positions<4, T>,
+        multiply_two_positions<2, T>, multiply_two_positions<1, T>};
     static constexpr int sizes[] = {12, 8, 4, 2, 1};
+    // Enough registers, and no position that sees nothing.
+    const bool by_two = RUSHLIGHT_VECTOR_BYTES == 64 && plan.p.taps == 1 &&
+                        pairs.begin[pairs.groups] == pairs.groups;
     for (int kind = 0, done = 0; done < count; ++kind) {
       for (; count - done >= sizes[kind]; done += sizes[kind]) {
         const int64_t row = first + done;
         for (int64_t q = 0; q < pairs.groups; ++q) {
-          kernels[kind](plan.p, pairs.pairs + pairs.begin[q], pairs.begin[q + 1] - pairs.begin[q],
-                        backward, turned, weight + row * plan.p.row_step, epilogue.at(row, 0),
-                        to + (done * plan.p.dst_plane + q) * lanes);
+          const bool two = by_two && q + 1 < pairs.groups;
+          const PositionKernel<T> kernel = two ? kernels_for_two[kind] : kernels[kind];
+          kernel(plan.p, pairs.pairs + pairs.begin[q], pairs.begin[q + 1] - pairs.begin[q],
+                 backward, turned, weight + row * plan.p.row_step, epilogue.at(row, 0),
+                 to + (done * plan.p.dst_plane + q) * lanes);
+          if (two) ++q;
         }
       }
     }
