@@ -81,6 +81,28 @@ void turn_in(const T* src, int64_t image, int64_t images, int64_t count, T* to) 
   }
 }
 
+// Fetches weights ahead of their turn: the many short rows are more than the machine's prefetchers
+// follow. Those of the rows that come next, where a row lies in one piece, else of channels to
+// come.
+template <int ROWS, class T>
+class WeightsAhead {
+ public:
+  WeightsAhead(const ChwnProblem& p, const T* weight)
+      : next_(p.channel_step < p.row_step ? weight + ROWS * p.row_step
+                                          : weight + kAhead * p.channel_step),
+        step_(p.channel_step < p.row_step ? ROWS * p.channel_step : p.channel_step) {}
+  // Once for each channel.
+  RUSHLIGHT_INLINE void fetch() {
+    __builtin_prefetch(next_);
+    next_ += step_;
+  }
+
+ private:
+  static constexpr int64_t kAhead = 16;
+  const T* next_;
+  int64_t step_;
+};
+
 // Sums of one position for ROWS neighbouring channels of the result: in stretches that are added up
 // where the result goes, since many short sums are more exact than a long one.
 template <int ROWS, class T>
@@ -90,12 +112,14 @@ void multiply_position(const ChwnProblem& p, const WindowPair* pairs, int count,
   constexpr int64_t longest = 512;
   const int64_t step = larger(1, longest / larger(1, count));
   const int64_t row = p.row_step, src_step = p.src_plane * V::lanes;
+  WeightsAhead<ROWS, T> ahead(p, weight);
   for (int64_t first = 0; first < p.channels; first += step) {
     const int64_t end = smaller(p.channels, first + step);
     V acc[ROWS];
 #pragma GCC unroll 12
     for (int r = 0; r < ROWS; ++r) acc[r] = V::zero();
     for (int64_t c = first; c < end; ++c, src += src_step, weight += p.channel_step) {
+      ahead.fetch();
       for (int i = 0; i < count; ++i) {
         const V x = V::load(src + (backward ? pairs[i].dst : pairs[i].src) * V::lanes);
         const T* w = weight + pairs[i].tap;
@@ -123,12 +147,14 @@ void multiply_two_positions(const ChwnProblem& p, const WindowPair* pairs, int, 
   const int64_t row = p.row_step, src_step = p.src_plane * V::lanes;
   const T* second = src + (backward ? pairs[1].dst : pairs[1].src) * V::lanes;
   src += (backward ? pairs[0].dst : pairs[0].src) * V::lanes;
+  WeightsAhead<ROWS, T> ahead(p, weight);
   for (int64_t first = 0; first < p.channels; first += longest) {
     const int64_t end = smaller(p.channels, first + longest);
     V acc[ROWS][2];
 #pragma GCC unroll 12
     for (int r = 0; r < ROWS; ++r) acc[r][0] = acc[r][1] = V::zero();
     for (int64_t c = first; c < end; ++c) {
+      ahead.fetch();
       const V x = V::load(src), y = V::load(second);
 #pragma GCC unroll 12
       for (int r = 0; r < ROWS; ++r) {

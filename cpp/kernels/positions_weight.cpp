@@ -166,6 +166,12 @@ struct PositionsWeight {
   void compute_task(int64_t task, T* sums) const {
     const int64_t o = task / plan.col_tasks * tile_rows, rows = smaller(tile_rows, s.oc - o);
     const int64_t block = task % plan.col_tasks * tile_vectors;
+    // Where the result goes is needed when the sums are done: by then it has come nearer.
+    for (int64_t r = 0; plan.taps == 1 && r < rows; ++r) {
+      const T* to = diff_weight + (o + r) * s.ic + block * V::lanes;
+      __builtin_prefetch(to, 1);
+      __builtin_prefetch(to + V::lanes, 1);
+    }
     for (int64_t tap = 0; tap < plan.taps; ++tap) {
       multiply_rows(tap, o, rows, block, sums + tap * tile_rows * plan.block_lanes);
     }
