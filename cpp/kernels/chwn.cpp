@@ -24,6 +24,7 @@ struct ChwnProblem {
   int64_t src_plane, dst_plane, taps;
   int64_t row_step, channel_step;
   bool depthwise;
+  int64_t stretch = kChwnStretch;
 
   ChwnProblem(const Conv2dShape& s, bool backward)
       : n(s.n),
@@ -104,13 +105,12 @@ class WeightsAhead {
 };
 
 // Sums of one position for ROWS neighbouring channels of the result: in stretches that are added up
-// where the result goes, since many short sums are more exact than a long one.
+// where the result goes.
 template <int ROWS, class T>
 void multiply_position(const ChwnProblem& p, const WindowPair* pairs, int count, bool backward,
                        const T* src, const T* weight, const Epilogue<T>& epilogue, T* dst) {
   using V = Native<T>;
-  constexpr int64_t longest = 512;
-  const int64_t step = larger(1, longest / larger(1, count));
+  const int64_t step = larger(1, p.stretch / larger(1, count));
   const int64_t row = p.row_step, src_step = p.src_plane * V::lanes;
   WeightsAhead<ROWS, T> ahead(p, weight);
   for (int64_t first = 0; first < p.channels; first += step) {
@@ -143,13 +143,12 @@ template <int ROWS, class T>
 void multiply_two_positions(const ChwnProblem& p, const WindowPair* pairs, int, bool backward,
                             const T* src, const T* weight, const Epilogue<T>& epilogue, T* dst) {
   using V = Native<T>;
-  constexpr int64_t longest = 512;
   const int64_t row = p.row_step, src_step = p.src_plane * V::lanes;
   const T* second = src + (backward ? pairs[1].dst : pairs[1].src) * V::lanes;
   src += (backward ? pairs[0].dst : pairs[0].src) * V::lanes;
   WeightsAhead<ROWS, T> ahead(p, weight);
-  for (int64_t first = 0; first < p.channels; first += longest) {
-    const int64_t end = smaller(p.channels, first + longest);
+  for (int64_t first = 0; first < p.channels; first += p.stretch) {
+    const int64_t end = smaller(p.channels, first + p.stretch);
     V acc[ROWS][2];
 #pragma GCC unroll 12
     for (int r = 0; r < ROWS; ++r) acc[r][0] = acc[r][1] = V::zero();
@@ -307,12 +306,14 @@ int64_t chwn_forward_workspace(const Conv2dShape& s, int slots) {
 
 template <class T>
 void chwn_forward(const Run& run, const Conv2dShape& s, const T* src, const T* weight,
-                  const Epilogue<T>& epilogue, T* dst) {
+                  const Epilogue<T>& epilogue, T* dst, int64_t stretch) {
   const WindowPairs pairs(s, WindowPairs::By::dst);
+  ChwnProblem problem(s, false);
+  problem.stretch = stretch;
   Epilogue<T> first{}, last = epilogue;
   first.scale = epilogue.scale, first.shift = epilogue.shift;
   last.scale = last.shift = nullptr;
-  Chwn<T>{ChwnPlan<T>(ChwnProblem(s, false)), pairs, false, src, weight, first, dst}.compute(run);
+  Chwn<T>{ChwnPlan<T>(problem), pairs, false, src, weight, first, dst}.compute(run);
   if (last.residual == nullptr && last.activation == Activation::none) return;
   affine_kernels<T>.forward(run, {s.n, s.oc, s.oh * s.ow}, dst, last, dst);
 }

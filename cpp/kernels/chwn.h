@@ -14,12 +14,16 @@ namespace rushlight::RUSHLIGHT_ISA {
 // One group, or as many as there are channels.
 bool chwn_accepts(const Conv2dShape& s);
 
+// Products that are summed before they are added to those before: many short sums are more exact
+// than a long one.
+constexpr int64_t kChwnStretch = 512;
+
 // Workspaces are in bytes.
 template <class T>
 int64_t chwn_forward_workspace(const Conv2dShape& s, int slots);
 template <class T>
 void chwn_forward(const Run& run, const Conv2dShape& s, const T* src, const T* weight,
-                  const Epilogue<T>& epilogue, T* dst);
+                  const Epilogue<T>& epilogue, T* dst, int64_t stretch = kChwnStretch);
 
 template <class T>
 int64_t chwn_backward_src_workspace(const Conv2dShape& s, int slots);
@@ -41,7 +45,7 @@ void chwn_depthwise_weight(const Run& run, const Conv2dShape& s, const T* src, c
 #define RUSHLIGHT_CHWN(prefix, T)                                                               \
   prefix template int64_t chwn_forward_workspace<T>(const Conv2dShape&, int);                   \
   prefix template void chwn_forward<T>(const Run&, const Conv2dShape&, const T*, const T*,      \
-                                       const Epilogue<T>&, T*);                                 \
+                                       const Epilogue<T>&, T*, int64_t);                        \
   prefix template int64_t chwn_backward_src_workspace<T>(const Conv2dShape&, int);              \
   prefix template void chwn_backward_src<T>(const Run&, const Conv2dShape&, const T*, const T*, \
                                             T*);                                                \

@@ -1,5 +1,6 @@
 #include "kernels/linear.h"
 
+#include "kernels/chwn.h"
 #include "kernels/family.h"
 #include "kernels/gemm.h"
 #include "kernels/linear_rows.h"
@@ -145,6 +146,13 @@ void forward_tile_rows(const Run& run, const LinearShape& s, const T* src, const
   });
 }
 
+Conv2dShape pointwise(const LinearShape& s) {
+  Conv2dShape c{};
+  c.n = s.rows, c.ic = s.ic, c.oc = s.oc;
+  c.ih = c.iw = c.oh = c.ow = c.kh = c.kw = 1;
+  c.stride_h = c.stride_w = c.dilation_h = c.dilation_w = c.groups = 1;
+  return c;
+}
 GemmShape forward_gemm(const LinearShape& s) {
   return {1, 1, s.rows, s.oc, s.ic};
 }
@@ -177,9 +185,22 @@ void linear_prepare(const Run& run, const LinearShape& s, const T* weight, T* to
   pack_operands<T>(run, forward_gemm(s), operands, nullptr, to);
 }
 
+// Rows that fill one vector or two meet a weight that is not packed as it lies: as images of one
+// pixel, whose convolution this is.
+template <class T>
+bool has_rows_as_lanes(const LinearShape& s) {
+  constexpr int64_t lanes = Native<T>::lanes, least_weights = 4096;
+  return s.rows > kFewRows && 2 * s.rows > lanes && s.rows <= 2 * lanes &&
+         s.ic >= ceil_div(least_weights, larger(1, s.oc)) && chwn_accepts(pointwise(s));
+}
+
 template <class T>
 int64_t linear_forward_workspace(const LinearShape& s, bool is_prepared, int slots) {
-  return s.rows <= kFewRows ? 0 : gemm_workspace<T>(forward_gemm(s), slots, false, is_prepared);
+  if (s.rows <= kFewRows) return 0;
+  if (!is_prepared && has_rows_as_lanes<T>(s)) {
+    return chwn_forward_workspace<T>(pointwise(s), slots);
+  }
+  return gemm_workspace<T>(forward_gemm(s), slots, false, is_prepared);
 }
 
 template <class T>
@@ -189,19 +210,28 @@ void linear_forward(const Run& run, const LinearShape& s, const T* src, const T*
   if (prepared != nullptr && has_tile_rows(s)) {
     return forward_tile_rows(run, s, src, prepared, epilogue, dst);
   }
+  if (prepared == nullptr && has_rows_as_lanes<T>(s)) {
+    // The same sums as those of the product, which may take its place once the weight is packed.
+    return chwn_forward(run, pointwise(s), src, weight, epilogue, dst, block_k(s.ic));
+  }
   gemm<T>(run, forward_gemm(s), forward_operands(s, src, weight, epilogue, dst),
           {nullptr, prepared});
 }
 
 template <class T>
 int64_t linear_backward_workspace(const LinearShape& s, int slots) {
-  return larger(gemm_workspace<T>(src_gemm(s), slots), gemm_workspace<T>(weight_gemm(s), slots));
+  const int64_t src = has_rows_as_lanes<T>(s) ? chwn_backward_src_workspace<T>(pointwise(s), slots)
+                                              : gemm_workspace<T>(src_gemm(s), slots);
+  return larger(src, gemm_workspace<T>(weight_gemm(s), slots));
 }
 
 // diff_src = diff_dst * weight
 template <class T>
 void linear_backward_src(const Run& run, const LinearShape& s, const T* weight, const T* diff_dst,
                          T* diff_src) {
+  if (has_rows_as_lanes<T>(s)) {
+    return chwn_backward_src(run, pointwise(s), weight, diff_dst, diff_src);
+  }
   gemm<T>(run, src_gemm(s),
           LinearOperands<T>{{diff_dst, s.oc, 1}, {weight, 1, s.ic}, {diff_src, s.ic, false, {}}});
 }
