@@ -64,8 +64,10 @@ struct ChwnPlan {
     tasks = ceil_div(p.rows, step);
     shared = p.depthwise ? 0 : blocks * p.src_image() * lanes;
     src_local = p.depthwise ? step * p.src_plane * lanes : 0;
-    dst_local = step * p.dst_plane * lanes;
+    dst_local = (p.dst_plane == 1 ? 2 : 1) * dst_block();
   }
+  // Results of a task in one block of images.
+  int64_t dst_block() const { return step * p.dst_plane * lanes; }
   int64_t local() const { return src_local + dst_local + 2 * red_zone<T>; }
   int64_t workspace(int slots) const {
     return (shared + red_zone<T> + slots * local()) * int64_t{sizeof(T)};
@@ -137,15 +139,12 @@ void multiply_position(const ChwnProblem& p, const WindowPair* pairs, int count,
   }
 }
 
-// The same for two positions of which each has one pair, whose tap is the first: a weight is read
-// for both.
+// The same for two vectors of images, `x` and `y`, under one tap: a weight is read for both.
 template <int ROWS, class T>
-void multiply_two_positions(const ChwnProblem& p, const WindowPair* pairs, int, bool backward,
-                            const T* src, const T* weight, const Epilogue<T>& epilogue, T* dst) {
+void multiply_two(const ChwnProblem& p, const T* x, const T* y, const T* weight,
+                  const Epilogue<T>& epilogue, T* to_x, T* to_y) {
   using V = Native<T>;
   const int64_t row = p.row_step, src_step = p.src_plane * V::lanes;
-  const T* second = src + (backward ? pairs[1].dst : pairs[1].src) * V::lanes;
-  src += (backward ? pairs[0].dst : pairs[0].src) * V::lanes;
   WeightsAhead<ROWS, T> ahead(p, weight);
   for (int64_t first = 0; first < p.channels; first += p.stretch) {
     const int64_t end = smaller(p.channels, first + p.stretch);
@@ -154,24 +153,23 @@ void multiply_two_positions(const ChwnProblem& p, const WindowPair* pairs, int, 
     for (int r = 0; r < ROWS; ++r) acc[r][0] = acc[r][1] = V::zero();
     for (int64_t c = first; c < end; ++c) {
       ahead.fetch();
-      const V x = V::load(src), y = V::load(second);
+      const V from_x = V::load(x), from_y = V::load(y);
 #pragma GCC unroll 12
       for (int r = 0; r < ROWS; ++r) {
         const V w = V::broadcast(weight[r * row]);
-        acc[r][0] = fma(w, x, acc[r][0]);
-        acc[r][1] = fma(w, y, acc[r][1]);
+        acc[r][0] = fma(w, from_x, acc[r][0]);
+        acc[r][1] = fma(w, from_y, acc[r][1]);
       }
-      src += src_step, second += src_step, weight += p.channel_step;
+      x += src_step, y += src_step, weight += p.channel_step;
     }
 #pragma GCC unroll 12
     for (int r = 0; r < ROWS; ++r) {
+      T* const to[] = {to_x + r * p.dst_plane * V::lanes, to_y + r * p.dst_plane * V::lanes};
 #pragma GCC unroll 2
       for (int v = 0; v < 2; ++v) {
-        T* to = dst + (r * p.dst_plane + v) * V::lanes;
-        V sum = acc[r][v];
-        if (first > 0) sum += V::load(to);
-        if (end == p.channels) sum = scale_and_shift(sum, epilogue.at(r, 0));
-        sum.store(to);
+        if (first > 0) acc[r][v] += V::load(to[v]);
+        if (end == p.channels) acc[r][v] = scale_and_shift(acc[r][v], epilogue.at(r, 0));
+        acc[r][v].store(to[v]);
       }
     }
   }
@@ -180,6 +178,22 @@ void multiply_two_positions(const ChwnProblem& p, const WindowPair* pairs, int, 
 template <class T>
 using PositionKernel = void (*)(const ChwnProblem&, const WindowPair*, int, bool, const T*,
                                 const T*, const Epilogue<T>&, T*);
+
+template <class T>
+using TwoKernel = void (*)(const ChwnProblem&, const T*, const T*, const T*, const Epilogue<T>&, T*,
+                           T*);
+
+// Channels of the result that kernels compute at once.
+constexpr int kRowSizes[] = {kMostRows, 8, 4, 2, 1};
+
+// Calls body(kind, first, rows already done) for `count` rows cut into those sizes.
+template <class Body>
+RUSHLIGHT_INLINE void for_each_rows(int64_t count, const Body& body) {
+  int64_t done = 0;
+  for (int kind = 0; done < count; ++kind) {
+    for (; count - done >= kRowSizes[kind]; done += kRowSizes[kind]) body(kind, done);
+  }
+}
 
 template <class T>
 struct Chwn {
@@ -204,31 +218,60 @@ struct Chwn {
     });
   }
 
+  // Results of `count` rows of one block of images.
+  void turn_out(int64_t block, int64_t first, int64_t count, const T* result) const {
+    const int64_t image = plan.p.dst_image(), plane = plan.p.dst_plane;
+    turn_all_to_rows(result, count * plane, plan.images(block),
+                     dst + block * lanes * image + first * plane, image);
+  }
+
+  // Whether every position has one pair, under one tap, and there are registers for two vectors.
+  bool takes_two() const {
+    return RUSHLIGHT_VECTOR_BYTES == 64 && plan.p.taps == 1 && !plan.p.depthwise &&
+           pairs.begin[pairs.groups] == pairs.groups;
+  }
+  // Where the source of a position lies that has one pair.
+  int64_t source_of(int64_t position) const {
+    const WindowPair& pair = pairs.pairs[pairs.begin[position]];
+    return (backward ? pair.dst : pair.src) * lanes;
+  }
+
+  void compute_two(int kind, int64_t row, const T* x, const T* y, T* to_x, T* to_y) const {
+    static constexpr TwoKernel<T> kernels[] = {multiply_two<12, T>, multiply_two<8, T>,
+                                               multiply_two<4, T>, multiply_two<2, T>,
+                                               multiply_two<1, T>};
+    kernels[kind](plan.p, x, y, weight + row * plan.p.row_step, epilogue.at(row, 0), to_x, to_y);
+  }
+
   // Some rows of the result of one block of images, all positions.
   void compute_rows(int64_t first, int64_t count, const T* turned, T* to) const {
     static constexpr PositionKernel<T> kernels[] = {
         multiply_position<12, T>, multiply_position<8, T>, multiply_position<4, T>,
         multiply_position<2, T>, multiply_position<1, T>};
-    static constexpr PositionKernel<T> kernels_for_two[] = {
-        multiply_two_positions<12, T>, multiply_two_positions<8, T>, multiply_two_positions<4, T>,
-        multiply_two_positions<2, T>, multiply_two_positions<1, T>};
-    static constexpr int sizes[] = {12, 8, 4, 2, 1};
-    // Enough registers, and no position that sees nothing.
-    const bool by_two = RUSHLIGHT_VECTOR_BYTES == 64 && plan.p.taps == 1 &&
-                        pairs.begin[pairs.groups] == pairs.groups;
-    for (int kind = 0, done = 0; done < count; ++kind) {
-      for (; count - done >= sizes[kind]; done += sizes[kind]) {
-        const int64_t row = first + done;
-        for (int64_t q = 0; q < pairs.groups; ++q) {
-          const bool two = by_two && q + 1 < pairs.groups;
-          const PositionKernel<T> kernel = two ? kernels_for_two[kind] : kernels[kind];
-          kernel(plan.p, pairs.pairs + pairs.begin[q], pairs.begin[q + 1] - pairs.begin[q],
-                 backward, turned, weight + row * plan.p.row_step, epilogue.at(row, 0),
-                 to + (done * plan.p.dst_plane + q) * lanes);
-          if (two) ++q;
-        }
+    for_each_rows(count, [&](int kind, int64_t done) {
+      const int64_t row = first + done;
+      T* result = to + done * plan.p.dst_plane * lanes;
+      int64_t q = 0;
+      for (; takes_two() && q + 2 <= pairs.groups; q += 2) {
+        compute_two(kind, row, turned + source_of(q), turned + source_of(q + 1), result + q * lanes,
+                    result + (q + 1) * lanes);
       }
-    }
+      for (; q < pairs.groups; ++q) {
+        kernels[kind](plan.p, pairs.pairs + pairs.begin[q], pairs.begin[q + 1] - pairs.begin[q],
+                      backward, turned, weight + row * plan.p.row_step, epilogue.at(row, 0),
+                      result + q * lanes);
+      }
+    });
+  }
+
+  // The same of two blocks of images of one position.
+  void compute_rows_of_two(int64_t first, int64_t count, const T* turned, T* to) const {
+    const T* other = turned + plan.p.src_image() * lanes;
+    for_each_rows(count, [&](int kind, int64_t done) {
+      T* result = to + done * lanes;
+      compute_two(kind, first + done, turned + source_of(0), other + source_of(0), result,
+                  result + plan.dst_block());
+    });
   }
 
   // The same where every row has a source channel of its own; `turned` stands at the first.
@@ -258,17 +301,23 @@ struct Chwn {
       T* own = guarded(locals + slot * plan.local(), plan.src_local);
       T* result = guarded(own + plan.src_local + red_zone<T>, plan.dst_local);
       const int64_t first = task * plan.step, count = smaller(plan.step, p.rows - first);
+      const bool by_two = takes_two() && pairs.groups == 1;
       for (int64_t block = 0; block < plan.blocks; ++block) {
-        const int64_t image = block * lanes, images = plan.images(block);
+        const int64_t image = block * lanes;
+        const T* from = turned + block * p.src_image() * lanes;
         if (p.depthwise) {
-          turn_in(src + image * p.src_image() + first * p.src_plane, p.src_image(), images,
-                  count * p.src_plane, own);
+          turn_in(src + image * p.src_image() + first * p.src_plane, p.src_image(),
+                  plan.images(block), count * p.src_plane, own);
           compute_channels(first, count, own, result);
+        } else if (by_two && block + 1 < plan.blocks) {
+          compute_rows_of_two(first, count, from, result);
+          turn_out(block++, first, count, result);
+          turn_out(block, first, count, result + plan.dst_block());
+          continue;
         } else {
-          compute_rows(first, count, turned + block * p.src_image() * lanes, result);
+          compute_rows(first, count, from, result);
         }
-        turn_all_to_rows(result, count * p.dst_plane, images,
-                         dst + image * p.dst_image() + first * p.dst_plane, p.dst_image());
+        turn_out(block, first, count, result);
       }
     });
   }

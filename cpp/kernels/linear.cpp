@@ -185,19 +185,22 @@ void linear_prepare(const Run& run, const LinearShape& s, const T* weight, T* to
   pack_operands<T>(run, forward_gemm(s), operands, nullptr, to);
 }
 
-// Rows that fill one vector or two meet a weight that is not packed as it lies: as images of one
-// pixel, whose convolution this is.
+// Vectors that rows may fill to meet a weight that is not packed as it lies, as images of one pixel
+// whose convolution this is; of the gradient, those of diff_dst.
+constexpr int64_t kRowVectors = RUSHLIGHT_VECTOR_BYTES == 64 ? 4 : 2;
+constexpr int64_t kGradientRowVectors = 2;
+
 template <class T>
-bool has_rows_as_lanes(const LinearShape& s) {
+bool has_rows_as_lanes(const LinearShape& s, int64_t vectors) {
   constexpr int64_t lanes = Native<T>::lanes, least_weights = 4096;
-  return s.rows > kFewRows && 2 * s.rows > lanes && s.rows <= 2 * lanes &&
+  return s.rows > kFewRows && 2 * s.rows > lanes && s.rows <= vectors * lanes &&
          s.ic >= ceil_div(least_weights, larger(1, s.oc)) && chwn_accepts(pointwise(s));
 }
 
 template <class T>
 int64_t linear_forward_workspace(const LinearShape& s, bool is_prepared, int slots) {
   if (s.rows <= kFewRows) return 0;
-  if (!is_prepared && has_rows_as_lanes<T>(s)) {
+  if (!is_prepared && has_rows_as_lanes<T>(s, kRowVectors)) {
     return chwn_forward_workspace<T>(pointwise(s), slots);
   }
   return gemm_workspace<T>(forward_gemm(s), slots, false, is_prepared);
@@ -210,7 +213,7 @@ void linear_forward(const Run& run, const LinearShape& s, const T* src, const T*
   if (prepared != nullptr && has_tile_rows(s)) {
     return forward_tile_rows(run, s, src, prepared, epilogue, dst);
   }
-  if (prepared == nullptr && has_rows_as_lanes<T>(s)) {
+  if (prepared == nullptr && has_rows_as_lanes<T>(s, kRowVectors)) {
     // The same sums as those of the product, which may take its place once the weight is packed.
     return chwn_forward(run, pointwise(s), src, weight, epilogue, dst, block_k(s.ic));
   }
@@ -220,8 +223,9 @@ void linear_forward(const Run& run, const LinearShape& s, const T* src, const T*
 
 template <class T>
 int64_t linear_backward_workspace(const LinearShape& s, int slots) {
-  const int64_t src = has_rows_as_lanes<T>(s) ? chwn_backward_src_workspace<T>(pointwise(s), slots)
-                                              : gemm_workspace<T>(src_gemm(s), slots);
+  const int64_t src = has_rows_as_lanes<T>(s, kGradientRowVectors)
+                          ? chwn_backward_src_workspace<T>(pointwise(s), slots)
+                          : gemm_workspace<T>(src_gemm(s), slots);
   return larger(src, gemm_workspace<T>(weight_gemm(s), slots));
 }
 
@@ -229,7 +233,7 @@ int64_t linear_backward_workspace(const LinearShape& s, int slots) {
 template <class T>
 void linear_backward_src(const Run& run, const LinearShape& s, const T* weight, const T* diff_dst,
                          T* diff_src) {
-  if (has_rows_as_lanes<T>(s)) {
+  if (has_rows_as_lanes<T>(s, kGradientRowVectors)) {
     return chwn_backward_src(run, pointwise(s), weight, diff_dst, diff_src);
   }
   gemm<T>(run, src_gemm(s),
