@@ -77,6 +77,7 @@ class _Writer:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.blobs = 0
+        self.vectors: set[str] = set()  # values that global pooling left without a plane
         self.weights: list[bytes] = []
 
     def layer(self, kind: str, name: str, inputs: list[str], outputs: list[str], rest: str) -> None:
@@ -92,17 +93,12 @@ class _Writer:
 
     def write(self, node: Node, inputs: list[str], output: str) -> None:
         a = node.attributes
-        if node.op == "conv2d":
+        if node.op == "avg_pool2d" or self.vectors.issuperset(node.inputs):
+            self.vectors.add(node.name)
+        if node.op == "linear" or (node.op == "conv2d" and node.name in self.vectors):
+            self.product(node, inputs, output)
+        elif node.op == "conv2d":
             self.convolution(node, inputs, output)
-        elif node.op == "linear":
-            weight, bias = node.weights["weight"], node.weights.get("bias")
-            assert weight is not None
-            rest = f"0={weight.shape[0]} 1={int(bias is not None)} 2={weight.size} "
-            rest += ACTIVATIONS.get(a.get("activation", ""), "")
-            self.layer("InnerProduct", node.name, inputs, [output], rest)
-            self.floats(weight, tagged=True)
-            if bias is not None:
-                self.floats(bias)
         elif node.op == "max_pool2d":
             (kh, kw), (sh, sw), (ph, pw) = (
                 _pair(a[key]) for key in ("kernel_size", "stride", "padding")
@@ -126,6 +122,17 @@ class _Writer:
             self.layer(kind, node.name, inputs, [output], rest)
         else:
             raise Skip(f"no ncnn layer is known here for {node.op}")
+
+    def product(self, node: Node, inputs: list[str], output: str) -> None:
+        """Write a linear layer, or a convolution of a value without a plane, which is one."""
+        weight, bias = node.weights["weight"], node.weights.get("bias")
+        assert weight is not None
+        rest = f"0={weight.shape[0]} 1={int(bias is not None)} 2={weight.size} "
+        rest += ACTIVATIONS.get(node.attributes.get("activation", ""), "")
+        self.layer("InnerProduct", node.name, inputs, [output], rest)
+        self.floats(weight, tagged=True)
+        if bias is not None:
+            self.floats(bias)
 
     def convolution(self, node: Node, inputs: list[str], output: str) -> None:
         weight, bias = node.weights["weight"], node.weights.get("bias")
