@@ -84,7 +84,14 @@ class _BatchNorm(Module):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each channel of [n, num_features, ...]."""
         self._check_input_dim(input)
-        running_mean, running_var = self.running_mean, self.running_var
+        try:
+            # As self.running_mean and so on, which take long beside a small kernel.
+            buffers, parameters = self._buffers, self._parameters
+            running_mean, running_var = buffers["running_mean"], buffers["running_var"]
+            weight, bias = parameters["weight"], parameters["bias"]
+        except KeyError:  # deleted, and maybe set to something else
+            running_mean, running_var = self.running_mean, self.running_var
+            weight, bias = self.weight, self.bias
         training, tracks = self.training, self.track_running_stats
         by_batch = training or running_mean is None or running_var is None
         if by_batch and not tracks:
@@ -95,7 +102,7 @@ class _BatchNorm(Module):
         if momentum is None:
             momentum = 0.0 if count is None else 1.0 / (count.item() + 1)
         output = F.batch_norm(
-            input, running_mean, running_var, self.weight, self.bias, by_batch, momentum, self.eps
+            input, running_mean, running_var, weight, bias, by_batch, momentum, self.eps
         )
         if count is not None:
             # Not add_, which takes longer than the kernel on a small image.

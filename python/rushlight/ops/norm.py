@@ -45,9 +45,10 @@ class BatchNorm(Primitive):
         eps: float,
     ) -> Array | Blocked:
         x = src._blocks or src._array
-        w, b, mean_array, var_array = (
-            None if t is None else t._array for t in (weight, bias, running_mean, running_var)
-        )
+        w = None if weight is None else weight._array
+        b = None if bias is None else bias._array
+        mean_array = None if running_mean is None else running_mean._array
+        var_array = None if running_var is None else running_var._array
         if training:
             dst, mean, rstd = _core.batch_norm_train(x, w, b, mean_array, var_array, momentum, eps)
             for running in (running_mean, running_var):

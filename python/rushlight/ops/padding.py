@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rushlight import _core
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
@@ -29,17 +30,32 @@ class ConstantPad(Primitive):
             for (low, high), extent in zip(widths, x.shape, strict=True)
         )
         self._shape, self._keep = x.shape, keep
-        grow = [(max(low, 0), max(high, 0)) for low, high in widths]
+        kept = x[keep]
         self._inner = tuple(
-            slice(low, low + len(range(*part.indices(extent))))
-            for (low, _), part, extent in zip(grow, keep, x.shape, strict=True)
+            slice(max(low, 0), max(low, 0) + extent)
+            for (low, _), extent in zip(widths, kept.shape, strict=True)
         )
-        return np.pad(x[keep], grow, constant_values=value)
+        shape = tuple(
+            part.stop + max(high, 0) for part, (_, high) in zip(self._inner, widths, strict=True)
+        )
+        return _framed(kept, shape, self._inner, value)
 
     def backward(self, grad: Array) -> tuple[Array, None, None]:
-        full = np.zeros(self._shape, grad.dtype)
-        full[self._keep] = grad[self._inner]
-        return full, None, None
+        return _framed(grad[self._inner], self._shape, self._keep, 0), None, None
+
+
+def _framed(x: Array, shape: tuple[int, ...], inner: tuple[slice, ...], value: float) -> Array:
+    """Return an array of `shape` that holds `x` at `inner` and `value` elsewhere."""
+    result = _core.empty(shape, x.dtype)
+    around: list[slice] = []
+    for part, extent in zip(inner, shape, strict=True):
+        if part.start > 0:
+            result[tuple([*around, slice(part.start)])] = value
+        if part.stop < extent:
+            result[tuple([*around, slice(part.stop, None)])] = value
+        around.append(part)
+    result[inner] = x
+    return result
 
 
 class BorderPad(Primitive):
