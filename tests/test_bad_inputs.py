@@ -218,6 +218,9 @@ FUNCTIONAL = [
     (lambda: F.linear(X, rl.ones(4, 3).double()), TypeError, "linear.*float"),
     (lambda: F.pad(X, (1,)), ValueError, "pad.*pairs"),
     (lambda: F.pad(X, (-2, -2)), ValueError, "pad: widths -2 and -2"),
+    (lambda: F.pad(X, (2**61, 0)), ValueError, "^pad: size overflows"),
+    (lambda: F.pad(X, (2**40, 2**40)), MemoryError, "^pad: cannot allocate"),
+    (lambda: F.pad(X, (1, 1), value="0"), TypeError, "^pad: value must be"),
 ]
 
 

@@ -49,9 +49,11 @@ void set_num_threads(py::handle n) {
   runtime::set_num_threads(static_cast<int>(std::clamp<int64_t>(count, -1, most)));
 }
 
-py::object empty(py::handle shape, py::handle dtype_object) {
-  const Dims dims = integers("empty", "shape", shape);
-  return Result("empty", dtype_argument("empty", "dtype", dtype_object), dims).release();
+// Errors name the operation.
+py::object empty(py::handle shape, py::handle dtype_object, const std::string& operation) {
+  const char* op = operation.c_str();
+  const Dims dims = integers(op, "shape", shape);
+  return Result(op, dtype_argument(op, "dtype", dtype_object), dims).release();
 }
 
 }  // namespace
@@ -74,7 +76,7 @@ void bind_config(py::module_& m) {
     runtime::pool_empty_cache();
   });
   m.def("build_info", &build_info);
-  m.def("empty", &empty, py::arg("shape"), py::arg("dtype"));
+  m.def("empty", &empty, py::arg("shape"), py::arg("dtype"), py::arg("operation") = "empty");
 }
 
 }  // namespace rushlight::bindings

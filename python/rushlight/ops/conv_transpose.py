@@ -57,7 +57,8 @@ class ConvTranspose2d(Primitive):
         self._more = extra[0] // geometry.stride[0], extra[1] // geometry.stride[1]
         size = geometry.output_size(x.shape[2:], filters.shape[2:], extra)
         # Only the shape of this one counts.
-        dst_like = _core.empty((len(x), filters.shape[1] * geometry.groups, *size), x.dtype)
+        shape = (len(x), filters.shape[1] * geometry.groups, *size)
+        dst_like = _core.empty(shape, x.dtype, "conv_transpose2d")
         dst, _, _ = _core.conv2d_backward(
             dst_like, filters, self._grown(x), *geometry, True, False, False
         )

@@ -11,7 +11,7 @@ from rushlight import _core
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
-from rushlight.ops._common import array_of, as_shape
+from rushlight.ops._common import NUMBERS, array_of, as_shape, refuse
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -46,7 +46,7 @@ class ConstantPad(Primitive):
 
 def _framed(x: Array, shape: tuple[int, ...], inner: tuple[slice, ...], value: float) -> Array:
     """Return an array of `shape` that holds `x` at `inner` and `value` elsewhere."""
-    result = _core.empty(shape, x.dtype)
+    result = _core.empty(shape, x.dtype, "pad")
     around: list[slice] = []
     for part, extent in zip(inner, shape, strict=True):
         if part.start > 0:
@@ -130,6 +130,8 @@ def pad(
         takes, or widths that the input is too small for.
     """
     array, widths = array_of(input, "pad"), as_shape((pad,), "pad")
+    if value is not None and not isinstance(value, NUMBERS):
+        refuse(value, "pad", "value", "a number or None")
     if mode != "constant" and mode not in _BORDERS:
         raise OperationError(f"pad: mode must be 'constant' or one of {_BORDERS}, but got {mode!r}")
     if len(widths) % 2 or len(widths) > 2 * array.ndim:
