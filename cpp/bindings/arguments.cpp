@@ -1,5 +1,7 @@
 #include "bindings/arguments.h"
 
+#include <limits>
+
 namespace rushlight::bindings {
 namespace {
 
@@ -69,6 +71,18 @@ double number(const char* op, const char* name, py::handle object) {
     raise_type(argument(op, name) + " must be a number, got " + text_of(object));
   }
   return value;
+}
+
+ClampArgument::ClampArgument(const char* op, py::handle object)
+    : low(std::numeric_limits<double>::quiet_NaN()), high(low) {
+  if (object.is_none()) return;
+  if (!py::isinstance<py::tuple>(object) || py::len(object) != 2) {
+    raise_type(std::string(op) + ": clamp must be None or a pair (low, high)");
+  }
+  const auto range = py::reinterpret_borrow<py::tuple>(object);
+  given = true;
+  low = number(op, "clamp", range[0]);
+  high = number(op, "clamp", range[1]);
 }
 
 bool flag(const char* op, const char* name, py::handle object) {

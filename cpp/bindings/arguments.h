@@ -19,6 +19,17 @@ Dims integers(const char* op, const char* name, py::handle object);
 // A sequence of two integers, both of them at least `low`.
 Pair pair(const char* op, const char* name, py::handle object, int64_t low);
 double number(const char* op, const char* name, py::handle object);
+
+// None, or a pair (low, high): what values are moved into. A limit of NaN is none.
+struct ClampArgument {
+  bool given = false;
+  double low, high;  // NaN where not given
+
+  ClampArgument(const char* op, py::handle object);
+  // Whether zeros, as in the lanes of a block that no channel fills, stay zeros.
+  bool keeps_zeros() const { return !(low > 0) && !(high < 0); }
+};
+
 bool flag(const char* op, const char* name, py::handle object);
 // A NumPy dtype that is float32, float64, int64 or bool.
 DType dtype_argument(const char* op, const char* name, py::handle object);

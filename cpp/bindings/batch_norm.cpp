@@ -1,8 +1,3 @@
-#include <pybind11/stl.h>
-
-#include <optional>
-#include <utility>
-
 #include "bindings/arguments.h"
 #include "bindings/arrays.h"
 #include "bindings/blocked.h"
@@ -44,9 +39,22 @@ double checked_eps(const char* op, py::handle object, bool training) {
               ", got " + std::to_string(eps));
 }
 
+template <class T>
+Limits<T> limits_of(const ClampArgument& clamp) {
+  return {static_cast<T>(clamp.low), static_cast<T>(clamp.high)};
+}
+
+ClampArgument checked_clamp(const char* op, py::handle object) {
+  const ClampArgument clamp(op, object);
+  if (clamp.keeps_zeros()) return clamp;
+  raise_value(std::string(op) + ": clamp must let 0 pass, got " + std::to_string(clamp.low) +
+              " to " + std::to_string(clamp.high));
+}
+
 py::tuple batch_norm_train(py::handle src_object, py::handle weight_object, py::handle bias_object,
                            py::handle running_mean_object, py::handle running_var_object,
-                           py::handle momentum_object, py::handle eps_object) {
+                           py::handle momentum_object, py::handle eps_object,
+                           py::handle clamp_object) {
   const char* op = "batch_norm_train";
   Images src(op, "src", src_object);
   const BatchNormShape shape = checked_shape(op, src.sizes());
@@ -60,6 +68,7 @@ py::tuple batch_norm_train(py::handle src_object, py::handle weight_object, py::
   }
   const double momentum = number(op, "momentum", momentum_object);
   const double eps = checked_eps(op, eps_object, true);
+  const ClampArgument clamp = checked_clamp(op, clamp_object);
   LikeImages dst(op, src);
   Result mean(op, src.dtype(), {shape.c}), rstd(op, src.dtype(), {shape.c});
   with_type(src.dtype(), [&](auto t) {
@@ -67,7 +76,7 @@ py::tuple batch_norm_train(py::handle src_object, py::handle weight_object, py::
     with_kernels<T>(op, src, shape, 4, [&](const BatchNormKernels<T>& kernels, const Run& run) {
       kernels.train(run, shape, src.given().data<T>(), weight.data<T>(), bias.data<T>(),
                     running_mean.mutable_data<T>(), running_var.mutable_data<T>(), momentum, eps,
-                    dst.data<T>(), mean.data<T>(), rstd.data<T>());
+                    limits_of<T>(clamp), dst.data<T>(), mean.data<T>(), rstd.data<T>());
     });
   });
   return py::make_tuple(dst.release(), mean.release(), rstd.release());
@@ -75,7 +84,7 @@ py::tuple batch_norm_train(py::handle src_object, py::handle weight_object, py::
 
 py::tuple batch_norm_eval(py::handle src_object, py::handle weight_object, py::handle bias_object,
                           py::handle running_mean_object, py::handle running_var_object,
-                          py::handle eps_object) {
+                          py::handle eps_object, py::handle clamp_object) {
   const char* op = "batch_norm_eval";
   Images src(op, "src", src_object);
   const BatchNormShape shape = checked_shape(op, src.sizes());
@@ -87,14 +96,15 @@ py::tuple batch_norm_eval(py::handle src_object, py::handle weight_object, py::h
     check_per_channel(op, src, *values);
   }
   const double eps = checked_eps(op, eps_object, false);
+  const ClampArgument clamp = checked_clamp(op, clamp_object);
   LikeImages dst(op, src);
   Result mean(op, src.dtype(), {shape.c}), rstd(op, src.dtype(), {shape.c});
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
     with_kernels<T>(op, src, shape, 2, [&](const BatchNormKernels<T>& kernels, const Run& run) {
       kernels.eval(run, shape, src.given().data<T>(), weight.data<T>(), bias.data<T>(),
-                   running_mean.data<T>(), running_var.data<T>(), eps, dst.data<T>(),
-                   mean.data<T>(), rstd.data<T>());
+                   running_mean.data<T>(), running_var.data<T>(), eps, limits_of<T>(clamp),
+                   dst.data<T>(), mean.data<T>(), rstd.data<T>());
     });
   });
   return py::make_tuple(dst.release(), mean.release(), rstd.release());
@@ -104,7 +114,7 @@ py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
                               py::handle mean_object, py::handle rstd_object,
                               py::handle diff_dst_object, bool training, bool need_src,
                               bool need_weight, bool need_bias, py::handle bias_object,
-                              const std::optional<std::pair<double, double>>& clamp) {
+                              py::handle clamp_object) {
   const char* op = "batch_norm_backward";
   Images src(op, "src", src_object);
   const BatchNormShape shape = checked_shape(op, src.sizes());
@@ -118,7 +128,8 @@ py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
   check_sizes(op, "diff_dst", gradient.sizes(), Dims(src.sizes().begin(), src.sizes().end()),
               "as src");
   const Array& diff_dst = src.is_blocked() ? gradient.blocks() : gradient.planes();
-  if (clamp && !training) raise_value(std::string(op) + ": clamp needs training");
+  const ClampArgument clamp = checked_clamp(op, clamp_object);
+  if (clamp.given && !training) raise_value(std::string(op) + ": clamp needs training");
   LikeImages diff_src;
   Result diff_weight, diff_bias;
   if (need_src) diff_src = LikeImages(op, src);
@@ -126,13 +137,12 @@ py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
   if (need_bias) diff_bias = Result(op, src.dtype(), {shape.c});
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);
-    NormClamp<T> behind{bias.data<T>(), 0, 0};
-    if (clamp)
-      behind.low = static_cast<T>(clamp->first), behind.high = static_cast<T>(clamp->second);
+    const NormClamp<T> behind{bias.data<T>(), limits_of<T>(clamp)};
     with_kernels<T>(op, src, shape, 4, [&](const BatchNormKernels<T>& kernels, const Run& run) {
       kernels.backward(run, shape, src.given().data<T>(), weight.data<T>(), mean.data<T>(),
-                       rstd.data<T>(), diff_dst.data<T>(), training, clamp ? &behind : nullptr,
-                       diff_src.data<T>(), diff_weight.data<T>(), diff_bias.data<T>());
+                       rstd.data<T>(), diff_dst.data<T>(), training,
+                       clamp.given ? &behind : nullptr, diff_src.data<T>(), diff_weight.data<T>(),
+                       diff_bias.data<T>());
     });
   });
   return py::make_tuple(diff_src.release(), diff_weight.release(), diff_bias.release());
@@ -142,9 +152,11 @@ py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
 
 void bind_batch_norm(py::module_& m) {
   m.def("batch_norm_train", &batch_norm_train, py::arg("src"), py::arg("weight"), py::arg("bias"),
-        py::arg("running_mean"), py::arg("running_var"), py::arg("momentum"), py::arg("eps"));
+        py::arg("running_mean"), py::arg("running_var"), py::arg("momentum"), py::arg("eps"),
+        py::arg("clamp") = py::none());
   m.def("batch_norm_eval", &batch_norm_eval, py::arg("src"), py::arg("weight"), py::arg("bias"),
-        py::arg("running_mean"), py::arg("running_var"), py::arg("eps"));
+        py::arg("running_mean"), py::arg("running_var"), py::arg("eps"),
+        py::arg("clamp") = py::none());
   m.def("batch_norm_backward", &batch_norm_backward, py::arg("src"), py::arg("weight"),
         py::arg("mean"), py::arg("rstd"), py::arg("diff_dst"), py::arg("training"),
         py::arg("need_src"), py::arg("need_weight"), py::arg("need_bias"),

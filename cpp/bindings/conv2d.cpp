@@ -15,15 +15,16 @@ ResultLayout layout_argument(const char* op, int value) {
 py::object conv2d(py::handle src_object, py::handle weight_object, py::handle bias,
                   py::handle stride, py::handle padding, py::handle dilation, py::handle groups,
                   WeightCacheObject* cache, int64_t version, py::handle scale, py::handle residual,
-                  py::handle clamp, int layout) {
+                  py::handle clamp_object, int layout) {
   const char* op = "conv2d";
   Images src(op, "src", src_object);
   const Array weight(op, "weight", weight_object);
   check_same_dtype(op, src.given(), weight);
   const Conv2dShape s = conv2d_shape(op, src.sizes(), weight.sizes(),
                                      ConvSettings(op, stride, padding, dilation, groups));
-  if (scale.is_none() && residual.is_none() && clamp.is_none()) {
-    py::object dst = conv2d_by_blocks(op, src, weight, weight_object, bias, s,
+  const ClampArgument clamp(op, clamp_object);
+  if (scale.is_none() && residual.is_none() && clamp.keeps_zeros()) {
+    py::object dst = conv2d_by_blocks(op, src, weight, weight_object, bias, clamp, s,
                                       layout_argument(op, layout), cache, version);
     if (!dst.is_none()) return dst;
   }

@@ -55,10 +55,8 @@ std::vector<T> filled_up(const Array& bias, int64_t lanes) {
 
 template <class T>
 void run_blocked(const char* op, const Conv2dShape& s, bool plain_src, const T* src,
-                 const T* weight, CachedWeight& cached, const T* shift, T* dst) {
+                 const T* weight, CachedWeight& cached, const Epilogue<T>& epilogue, T* dst) {
   const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
-  Epilogue<T> epilogue{};
-  epilogue.shift = shift;
   {
     KernelScope scope(work_of_conv2d(s));
     T* prepared = cached.data<T>();
@@ -77,8 +75,9 @@ void run_blocked(const char* op, const Conv2dShape& s, bool plain_src, const T* 
 }  // namespace
 
 py::object conv2d_by_blocks(const char* op, Images& src, const Array& weight,
-                            py::handle weight_object, py::handle bias_object, const Conv2dShape& s,
-                            ResultLayout layout, WeightCacheObject* cache, int64_t version) {
+                            py::handle weight_object, py::handle bias_object,
+                            const ClampArgument& clamp, const Conv2dShape& s, ResultLayout layout,
+                            WeightCacheObject* cache, int64_t version) {
   // Kernels count on sizes whose products fit; what no machine holds is refused where it is made.
   constexpr int64_t most = int64_t{1} << 40;  // elements
   const int64_t sizes[] = {s.n, s.oc, s.oh, s.ow};
@@ -92,13 +91,16 @@ py::object conv2d_by_blocks(const char* op, Images& src, const Array& weight,
     check_same_dtype(op, weight, bias);
     check_shape(op, bias, {s.oc}, "as weight has outputs");
     const std::vector<T> shift = filled_up<T>(bias, kernels.lanes);
+    Epilogue<T> epilogue{};
+    if (bias) epilogue.shift = shift.data();
+    set_clamp(clamp, epilogue);
     BlockedResult dst(op, src.dtype(), {s.n, s.oc, s.oh, s.ow});
     const Array& from = route.plain_src ? src.given() : src.blocks();
     CachedWeight cached(
         cache, version, weight_object, weight,
         {&kernels, kernels.prepared(s, route.plain_src), {s.oc, s.ic, s.kh, s.kw, s.groups}});
-    run_blocked(op, s, route.plain_src, from.data<T>(), weight.data<T>(), cached,
-                bias ? shift.data() : nullptr, dst.data<T>());
+    run_blocked(op, s, route.plain_src, from.data<T>(), weight.data<T>(), cached, epilogue,
+                dst.data<T>());
     return dst.release();
   });
 }

@@ -42,7 +42,8 @@ py::object linear(py::handle src_object, py::handle weight_object, py::handle bi
   check_same_dtype(op, src, weight);
   const LinearShape s = checked_shape(op, src, weight);
   const Dims dims = dst_dims(src, s);
-  const EpilogueArguments epilogue(op, src, s.oc, dims, bias, scale, residual, clamp);
+  const EpilogueArguments epilogue(op, src, s.oc, dims, bias, scale, residual,
+                                   ClampArgument(op, clamp));
   Result dst(op, src.dtype(), dims);
   with_type(src.dtype(), [&](auto t) {
     using T = decltype(t);

@@ -63,13 +63,10 @@ runtime::EpiloguePlaces<T> epilogue(PlanObject& self, const char* op, py::handle
                        number(op, "a", function[1]), number(op, "b", function[2])};
     return places;
   }
-  if (!py::isinstance<py::tuple>(clamp) || py::len(clamp) != 2) {
-    raise_type(std::string(op) + ": clamp must be None or a pair (low, high)");
-  }
-  const auto range = py::reinterpret_borrow<py::tuple>(clamp);
+  const ClampArgument range(op, clamp);
   places.activation = Activation::clamp;
-  places.low = static_cast<T>(number(op, "clamp", range[0]));
-  places.high = static_cast<T>(number(op, "clamp", range[1]));
+  places.low = static_cast<T>(range.low);
+  places.high = static_cast<T>(range.high);
   return places;
 }
 

@@ -17,21 +17,15 @@ CachedWeight::CachedWeight(WeightCacheObject* cache, int64_t version, py::handle
 
 EpilogueArguments::EpilogueArguments(const char* op, const Array& src, int64_t channels,
                                      const Dims& dst, py::handle bias, py::handle scale,
-                                     py::handle residual, py::handle clamp)
+                                     py::handle residual, const ClampArgument& clamp)
     : shift_(Array::optional(op, "bias", bias)),
       scale_(Array::optional(op, "scale", scale)),
-      residual_(Array::optional(op, "residual", residual)) {
+      residual_(Array::optional(op, "residual", residual)),
+      clamp_(clamp) {
   for (const Array* each : {&shift_, &scale_, &residual_}) check_same_dtype(op, src, *each);
   check_shape(op, shift_, {channels}, "as weight has outputs");
   check_shape(op, scale_, {channels}, "as weight has outputs");
   check_shape(op, residual_, dst, "the shape of the result");
-  if (clamp.is_none()) return;
-  if (!py::isinstance<py::tuple>(clamp) || py::len(clamp) != 2) {
-    raise_type(std::string(op) + ": clamp must be None or a pair (low, high)");
-  }
-  activation_ = Activation::clamp;
-  low_ = number(op, "clamp", py::reinterpret_borrow<py::tuple>(clamp)[0]);
-  high_ = number(op, "clamp", py::reinterpret_borrow<py::tuple>(clamp)[1]);
 }
 
 void bind_weight_cache(py::module_& m) {

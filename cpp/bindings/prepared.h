@@ -6,7 +6,7 @@
 #include <memory>
 #include <utility>
 
-#include "bindings/arrays.h"
+#include "bindings/arguments.h"
 #include "kernels/epilogue.h"
 #include "runtime/weight_cache.h"
 
@@ -44,23 +44,31 @@ class CachedWeight {
   runtime::WeightCache::Found found_;
 };
 
+template <class T>
+void set_clamp(const ClampArgument& clamp, Epilogue<T>& epilogue) {
+  if (!clamp.given) return;
+  epilogue.activation = Activation::clamp;
+  epilogue.low = static_cast<T>(clamp.low);
+  epilogue.high = static_cast<T>(clamp.high);
+}
+
 // The arrays and numbers of an epilogue, checked against dst.
 class EpilogueArguments {
  public:
-  // `clamp` is None, or a pair (low, high).
   EpilogueArguments(const char* op, const Array& src, int64_t channels, const Dims& dst,
-                    py::handle bias, py::handle scale, py::handle residual, py::handle clamp);
+                    py::handle bias, py::handle scale, py::handle residual,
+                    const ClampArgument& clamp);
 
   template <class T>
   Epilogue<T> get() const {
-    return {scale_.data<T>(), shift_.data<T>(),     residual_.data<T>(),
-            activation_,      static_cast<T>(low_), static_cast<T>(high_)};
+    Epilogue<T> epilogue{scale_.data<T>(), shift_.data<T>(), residual_.data<T>()};
+    set_clamp(clamp_, epilogue);
+    return epilogue;
   }
 
  private:
   Array shift_, scale_, residual_;
-  Activation activation_ = Activation::none;
-  double low_ = 0, high_ = 0;
+  ClampArgument clamp_;
 };
 
 // dst = the epilogue of a kernel family's forward, which reads a prepared weight where there is

@@ -51,11 +51,13 @@ RUSHLIGHT_INLINE void for_each_element(const ChannelBlock& b, const T* from, con
 }
 
 template <bool SHORT, class T>
-void normalize(const ChannelBlock& b, const Coefficients<T>& k, const T* src, T* dst) {
+void normalize(const ChannelBlock& b, const Coefficients<T>& k, const Limits<T>& limits,
+               const T* src, T* dst) {
   for_each_element(b, src, src, dst, [&](auto v, int64_t at, int64_t j) {
     using V = decltype(v);
     const V centred = V::load(src + at) - value_at<SHORT, V>(k.mean, j);
-    fma(centred, value_at<SHORT, V>(k.scale, j), value_at<SHORT, V>(k.shift, j)).store(dst + at);
+    const V y = fma(centred, value_at<SHORT, V>(k.scale, j), value_at<SHORT, V>(k.shift, j));
+    clamp(y, V::broadcast(limits.low), V::broadcast(limits.high)).store(dst + at);
   });
 }
 
@@ -78,63 +80,63 @@ template <bool SHORT, class T>
 void find_centres(const ChannelBlock& b, const T* src, T* centres) {
   constexpr int64_t most = 1024;
   const int64_t count = b.s.n == 0 ? 0 : smaller(most, b.s.spatial);
-  for (int64_t c = 0; c < b.channels; ++c) {
-    const T total = sum_run(src + (b.first + c) * b.s.spatial, count);
-    set_value<SHORT>(b, c, count == 0 ? T{0} : total / static_cast<T>(count), centres);
+  if (count == 0) return zero_run(centres, b.channels);
+  const T* from = src + b.first * b.s.spatial;
+  if constexpr (SHORT) {
+    fold(b, from, centres);
+  } else {
+    *centres = sum_run(from, count);
   }
+  for (int64_t c = 0; c < b.channels; ++c) centres[c] /= static_cast<T>(count);
 }
 
+// Mean and rstd of a block's channels, by what src holds of them.
 template <bool SHORT, class T>
-void find_moments(const ChannelBlock& b, const T* src, Moments* moments) {
-  Values<T> centres{};
+void find_statistics(const ChannelBlock& b, const T* src, double eps,
+                     const RunningStatistics<T>& running, T* mean, T* rstd) {
+  PerChannel<T> centres;
   find_centres<SHORT>(b, src, centres);
-  Totals totals[kMostTogether];
-  sum_channels<Deviations, SHORT>(b, src, src, centres, AllPasses{}, totals);
-  const double n = static_cast<double>(b.s.n) * static_cast<double>(b.s.spatial);
-  for (int64_t c = 0; c < b.channels; ++c) {
-    const double centre = static_cast<double>(centres[SHORT ? c * b.s.spatial : 0]);
-    moments[c] = moments_of(totals[c], n, centre);
-  }
+  Values<T> around;
+  spread<SHORT>(b, centres, around);
+  Totals totals(b.channels);
+  sum_channels<Deviations, SHORT>(b, src, src, around, AllPasses{}, totals);
+  note_moments(b.channels, totals.first, totals.second, centres, values_per_channel(b.s), eps,
+               b.first, running, mean, rstd);
 }
 
 template <class T>
 void batch_norm_train(const Run& run, const BatchNormShape& s, const T* src, const T* weight,
                       const T* bias, T* running_mean, T* running_var, double momentum, double eps,
-                      T* dst, T* mean, T* rstd) {
-  const double n = static_cast<double>(s.n) * static_cast<double>(s.spatial);
+                      const Limits<T>& limits, T* dst, T* mean, T* rstd) {
+  const RunningStatistics<T> running{running_mean, running_var, momentum};
   for_each_block(run, s, [&](auto planes, const ChannelBlock& b) {
     constexpr bool is_short = decltype(planes)::short_planes;
+    find_statistics<is_short>(b, src, eps, running, mean, rstd);
     Coefficients<T> k;
-    Moments moments[kMostTogether];
-    find_moments<is_short>(b, src, moments);
-    for (int64_t i = 0; i < b.channels; ++i) {
-      const int64_t c = b.first + i;
-      note_moments(moments[i], n, momentum, eps, c, running_mean, running_var, mean, rstd);
-      set_value<is_short>(b, i, mean[c], k.mean);
-      set_value<is_short>(b, i, scale_of(weight, rstd, c), k.scale);
-      set_value<is_short>(b, i, static_cast<T>(value_or(bias, c, 0)), k.shift);
-    }
-    normalize<is_short>(b, k, src, dst);
+    PerChannel<T> values;
+    spread<is_short>(b, mean + b.first, k.mean);
+    note_scales(b.channels, weight, rstd, b.first, values);
+    spread<is_short>(b, values, k.scale);
+    note_values(b.channels, bias, b.first, values);
+    spread<is_short>(b, values, k.shift);
+    normalize<is_short>(b, k, limits, src, dst);
   });
 }
 
 template <class T>
 void batch_norm_eval(const Run& run, const BatchNormShape& s, const T* src, const T* weight,
-                     const T* bias, const T* running_mean, const T* running_var, double eps, T* dst,
-                     T* mean, T* rstd) {
+                     const T* bias, const T* running_mean, const T* running_var, double eps,
+                     const Limits<T>& limits, T* dst, T* mean, T* rstd) {
   for_each_block(run, s, [&](auto planes, const ChannelBlock& b) {
     constexpr bool is_short = decltype(planes)::short_planes;
     Coefficients<T> k;
-    for (int64_t i = 0; i < b.channels; ++i) {
-      const int64_t c = b.first + i;
-      const double inverse = 1 / ::sqrt(static_cast<double>(running_var[c]) + eps);
-      mean[c] = running_mean[c];
-      rstd[c] = static_cast<T>(inverse);
-      set_value<is_short>(b, i, mean[c], k.mean);
-      set_value<is_short>(b, i, static_cast<T>(value_or(weight, c, 1) * inverse), k.scale);
-      set_value<is_short>(b, i, static_cast<T>(value_or(bias, c, 0)), k.shift);
-    }
-    normalize<is_short>(b, k, src, dst);
+    PerChannel<T> values;
+    note_running(b.channels, weight, running_mean, running_var, eps, b.first, values, mean, rstd);
+    spread<is_short>(b, mean + b.first, k.mean);
+    spread<is_short>(b, values, k.scale);
+    note_values(b.channels, bias, b.first, values);
+    spread<is_short>(b, values, k.shift);
+    normalize<is_short>(b, k, limits, src, dst);
   });
 }
 
@@ -143,21 +145,15 @@ template <bool SHORT, class T, class Passes>
 void backward_block(const ChannelBlock& b, Coefficients<T>& k, const T* src, const T* rstd,
                     const T* diff_dst, bool training, const Passes& passes, T* diff_src,
                     T* diff_weight, T* diff_bias) {
-  const double n = static_cast<double>(b.s.n) * static_cast<double>(b.s.spatial);
-  Totals totals[kMostTogether];
+  Totals totals(b.channels);
   if (training || diff_weight != nullptr || diff_bias != nullptr) {
     sum_channels<Gradients, SHORT>(b, src, diff_dst, k.mean, passes, totals);
   }
-  for (int64_t i = 0; i < b.channels; ++i) {
-    const int64_t c = b.first + i;
-    const double dy = totals[i].first, dy_x = totals[i].second;
-    const double inverse = static_cast<double>(rstd[c]);
-    const double slope = training && n > 0 ? dy_x * inverse * inverse / n : 0;
-    if (diff_weight != nullptr) diff_weight[c] = static_cast<T>(dy_x * inverse);
-    if (diff_bias != nullptr) diff_bias[c] = static_cast<T>(dy);
-    set_value<SHORT>(b, i, static_cast<T>(training && n > 0 ? dy / n : 0), k.shift);
-    set_value<SHORT>(b, i, static_cast<T>(slope), k.slope);
-  }
+  PerChannel<T> shift, slope;
+  note_gradients(b.channels, totals.first, totals.second, values_per_channel(b.s), training,
+                 b.first, rstd, diff_weight, diff_bias, shift, slope);
+  spread<SHORT>(b, shift, k.shift);
+  spread<SHORT>(b, slope, k.slope);
   if (diff_src != nullptr) write_diff_src<SHORT>(b, k, src, diff_dst, passes, diff_src);
 }
 
@@ -167,21 +163,20 @@ void batch_norm_backward(const Run& run, const BatchNormShape& s, const T* src, 
                          const NormClamp<T>* clamp, T* diff_src, T* diff_weight, T* diff_bias) {
   for_each_block(run, s, [&](auto planes, const ChannelBlock& b) {
     constexpr bool is_short = decltype(planes)::short_planes;
-    Coefficients<T> k{};
-    Values<T> lift;
-    for (int64_t i = 0; i < b.channels; ++i) {
-      const int64_t c = b.first + i;
-      set_value<is_short>(b, i, mean[c], k.mean);
-      set_value<is_short>(b, i, scale_of(weight, rstd, c), k.scale);
-      if (clamp == nullptr) continue;
-      set_value<is_short>(b, i, static_cast<T>(value_or(clamp->bias, c, 0)), lift);
-    }
+    Coefficients<T> k;
+    PerChannel<T> values;
+    spread<is_short>(b, mean + b.first, k.mean);
+    note_scales(b.channels, weight, rstd, b.first, values);
+    spread<is_short>(b, values, k.scale);
     const auto with = [&](const auto& passes) {
       backward_block<is_short>(b, k, src, rstd, diff_dst, training, passes, diff_src, diff_weight,
                                diff_bias);
     };
     if (clamp == nullptr) return with(AllPasses{});
-    with(ClampPasses<T>{k.scale, lift, clamp->low, clamp->high});
+    Values<T> lift;
+    note_values(b.channels, clamp->bias, b.first, values);
+    spread<is_short>(b, values, lift);
+    with(ClampPasses<T>{k.scale, lift, clamp->limits.low, clamp->limits.high});
   });
 }
 

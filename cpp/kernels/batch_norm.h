@@ -11,12 +11,18 @@ struct BatchNormShape {
   int64_t n, c, spatial;
 };
 
-// What stands behind a batch norm: diff_dst is then the gradient to clamp(dst, low, high), and
-// passes where dst is not at a limit. A limit of NaN is none.
+// The smallest and the largest value of a clamp behind a batch norm; NaN for none.
+template <class T>
+struct Limits {
+  T low, high;
+};
+
+// What stood behind a batch norm: diff_dst is then the gradient to clamp(dst, low, high), and
+// passes where dst is not at a limit.
 template <class T>
 struct NormClamp {
   const T* bias;  // of the batch norm, may be null
-  T low, high;
+  Limits<T> limits;
 };
 
 // weight and bias may be null: 1 and 0. mean and rstd hold c elements.
@@ -24,11 +30,11 @@ template <class T>
 struct BatchNormKernels {
   // running_mean and running_var may be null; they stay as they are if src is empty.
   void (*train)(const Run& run, const BatchNormShape& shape, const T* src, const T* weight,
-                const T* bias, T* running_mean, T* running_var, double momentum, double eps, T* dst,
-                T* mean, T* rstd);
+                const T* bias, T* running_mean, T* running_var, double momentum, double eps,
+                const Limits<T>& limits, T* dst, T* mean, T* rstd);
   void (*eval)(const Run& run, const BatchNormShape& shape, const T* src, const T* weight,
-               const T* bias, const T* running_mean, const T* running_var, double eps, T* dst,
-               T* mean, T* rstd);
+               const T* bias, const T* running_mean, const T* running_var, double eps,
+               const Limits<T>& limits, T* dst, T* mean, T* rstd);
   // Each diff_* may be null: not wanted. `training` tells whether mean and rstd depend on src, and
   // `clamp`, which may be null then, what the result of `train` went through.
   void (*backward)(const Run& run, const BatchNormShape& shape, const T* src, const T* weight,

@@ -49,12 +49,38 @@ RUSHLIGHT_INLINE V value_at(const T* values, int64_t j) {
   return SHORT ? V::load(values + j) : V::broadcast(*values);
 }
 
+// A value for every channel of a block.
+template <class T>
+using PerChannel = T[kMostTogether];
+
+// values = those of the channels, for every element where planes are short.
 template <bool SHORT, class T>
-RUSHLIGHT_INLINE void set_value(const ChannelBlock& b, int64_t channel, T value, T* values) {
-  if constexpr (!SHORT) {
-    *values = value;
-  } else {
-    for (int64_t j = 0; j < b.s.spatial; ++j) values[channel * b.s.spatial + j] = value;
+RUSHLIGHT_INLINE void spread(const ChannelBlock& b, const T* of_channels, T* values) {
+  const int64_t spatial = SHORT ? b.s.spatial : 1;
+  if (spatial < kTinyPlane) {  // the longer loop inside
+    for (int64_t j = 0; j < spatial; ++j) {
+      for (int64_t c = 0; c < b.channels; ++c) values[c * spatial + j] = of_channels[c];
+    }
+    return;
+  }
+  for (int64_t c = 0; c < b.channels; ++c) {
+    for (int64_t j = 0; j < spatial; ++j) values[c * spatial + j] = of_channels[c];
+  }
+}
+
+// The sums over the elements of each channel, of short planes.
+template <class T>
+RUSHLIGHT_INLINE void fold(const ChannelBlock& b, const T* values, T* of_channels) {
+  const int64_t spatial = b.s.spatial;
+  if (spatial >= kTinyPlane) {
+    for (int64_t c = 0; c < b.channels; ++c) {
+      of_channels[c] = sum_run(values + c * spatial, spatial);
+    }
+    return;
+  }
+  zero_run(of_channels, b.channels);
+  for (int64_t j = 0; j < spatial; ++j) {
+    for (int64_t c = 0; c < b.channels; ++c) of_channels[c] += values[c * spatial + j];
   }
 }
 
@@ -97,8 +123,14 @@ struct ClampPasses {
   }
 };
 
+// The two sums of each channel of a block.
 struct Totals {
-  double first = 0, second = 0;
+  PerChannel<double> first, second;
+
+  explicit Totals(int64_t channels) {
+    zero_run(first, channels);
+    zero_run(second, channels);
+  }
 };
 
 // Sums over one stretch of a plane, which stay in registers.
@@ -141,8 +173,8 @@ struct PlaneSums {
   RUSHLIGHT_INLINE void flush(Totals& totals) const {
     const V a = (first[0] + first[1]) + (first[2] + first[3]);
     const V b = (second[0] + second[1]) + (second[2] + second[3]);
-    totals.first += static_cast<double>(sum(a) + sum(first_rest));
-    totals.second += static_cast<double>(sum(b) + sum(second_rest));
+    *totals.first += static_cast<double>(sum(a) + sum(first_rest));
+    *totals.second += static_cast<double>(sum(b) + sum(second_rest));
   }
 };
 
@@ -171,9 +203,14 @@ void sum_long(const ChannelBlock& b, const T* x, const T* dy, T centre, const Pa
 // The sums over each channel of a block whose planes are short.
 template <class Terms, class T, class Passes>
 void sum_short(const ChannelBlock& b, const T* x, const T* dy, const T* centre,
-               const Passes& passes, Totals* totals) {
+               const Passes& passes, Totals& totals) {
   constexpr int64_t chunk = 64;  // images summed in the element type
   Values<T> first, second;
+  PerChannel<T> folded;
+  const auto add = [&](const T* sums, double* to) {
+    fold(b, sums, folded);
+    for (int64_t c = 0; c < b.channels; ++c) to[c] += static_cast<double>(folded[c]);
+  };
   for (int64_t begin = 0; begin < b.s.n; begin += chunk) {
     zero_run(first, b.length());
     zero_run(second, b.length());
@@ -192,22 +229,19 @@ void sum_short(const ChannelBlock& b, const T* x, const T* dy, const T* centre,
         two.store(second + j);
       });
     }
-    for (int64_t c = 0; c < b.channels; ++c) {
-      const int64_t at = c * b.s.spatial;
-      totals[c].first += static_cast<double>(sum_run(first + at, b.s.spatial));
-      totals[c].second += static_cast<double>(sum_run(second + at, b.s.spatial));
-    }
+    add(first, totals.first);
+    add(second, totals.second);
   }
 }
 
 // The sums over each channel of a block, around a centre per channel.
 template <class Terms, bool SHORT, class T, class Passes>
 void sum_channels(const ChannelBlock& b, const T* x, const T* dy, const T* centre,
-                  const Passes& passes, Totals* totals) {
+                  const Passes& passes, Totals& totals) {
   if constexpr (SHORT) {
     sum_short<Terms>(b, x, dy, centre, passes, totals);
   } else {
-    sum_long<Terms>(b, x, dy, *centre, passes, *totals);
+    sum_long<Terms>(b, x, dy, *centre, passes, totals);
   }
 }
 

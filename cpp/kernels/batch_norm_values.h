@@ -8,42 +8,101 @@
 
 namespace rushlight::RUSHLIGHT_ISA {
 
-template <class T>
-double value_or(const T* values, int64_t i, double otherwise) {
-  return values == nullptr ? otherwise : static_cast<double>(values[i]);
+inline double values_per_channel(const BatchNormShape& s) {
+  return static_cast<double>(s.n) * static_cast<double>(s.spatial);
 }
 
-// As backward finds it again.
+// The factors of `count` neighbouring channels, as backward finds them again.
 template <class T>
-T scale_of(const T* weight, const T* rstd, int64_t c) {
-  return static_cast<T>(value_or(weight, c, 1) * static_cast<double>(rstd[c]));
+void note_scales(int64_t count, const T* weight, const T* rstd, int64_t channel, T* scale) {
+  if (weight == nullptr) return copy_run(scale, rstd + channel, count);
+  for (int64_t c = 0; c < count; ++c) {
+    scale[c] = static_cast<T>(static_cast<double>(weight[channel + c]) *
+                              static_cast<double>(rstd[channel + c]));
+  }
 }
 
-// Mean and sum of squared deviations of a channel.
-struct Moments {
-  double mean, squares;
+// `count` values from a channel on; zeros where there are none.
+template <class T>
+void note_values(int64_t count, const T* values, int64_t channel, T* to) {
+  values == nullptr ? zero_run(to, count) : copy_run(to, values + channel, count);
+}
+
+// The factors in evaluation, with mean and rstd, of `count` neighbouring channels.
+template <class T>
+void note_running(int64_t count, const T* weight, const T* running_mean, const T* running_var,
+                  double eps, int64_t channel, T* scale, T* mean, T* rstd) {
+  PerChannel<double> inverse;
+  for (int64_t c = 0; c < count; ++c) {
+    inverse[c] = 1 / ::sqrt(static_cast<double>(running_var[channel + c]) + eps);
+  }
+  for (int64_t c = 0; c < count; ++c) rstd[channel + c] = static_cast<T>(inverse[c]);
+  copy_run(mean + channel, running_mean + channel, count);
+  if (weight == nullptr) return copy_run(scale, rstd + channel, count);
+  for (int64_t c = 0; c < count; ++c) {
+    scale[c] = static_cast<T>(static_cast<double>(weight[channel + c]) * inverse[c]);
+  }
+}
+
+// Statistics that training keeps; null where it does not.
+template <class T>
+struct RunningStatistics {
+  T *mean, *var;
+  double momentum;  // share of this batch
+
+  // Moves one of them, of neighbouring channels, towards what this batch has.
+  void blend(T* old, const double* now, double factor, int64_t channels) const {
+    for (int64_t c = 0; c < channels; ++c) {
+      const double kept = (1 - momentum) * static_cast<double>(old[c]);
+      old[c] = static_cast<T>(kept + momentum * (now[c] * factor));
+    }
+  }
 };
 
-// Of `n` values that were summed around a centre.
-inline Moments moments_of(const Totals& totals, double n, double centre) {
-  const double shift = n > 0 ? totals.first / n : 0;
-  const double squares = totals.second - totals.first * shift;
-  return {centre + shift, squares < 0 ? 0 : squares};
+// Writes mean and rstd of `count` neighbouring channels, each of `n` values that were summed around
+// a centre, and moves their running statistics. Short loops, which compilers make vectors of: the
+// roots and quotients of one channel alone take as long as the sums over a small plane.
+template <class T>
+void note_moments(int64_t count, const double* first, const double* second, const T* centres,
+                  double n, double eps, int64_t channel, const RunningStatistics<T>& running,
+                  T* mean, T* rstd) {
+  PerChannel<double> means, squares;
+  const double share = n > 0 ? 1 / n : 0;
+  for (int64_t c = 0; c < count; ++c) {
+    const double shift = first[c] * share, rest = second[c] - first[c] * shift;
+    means[c] = static_cast<double>(centres[c]) + shift;
+    squares[c] = rest < 0 ? 0 : rest;
+  }
+  for (int64_t c = 0; c < count; ++c) mean[channel + c] = static_cast<T>(means[c]);
+  for (int64_t c = 0; c < count; ++c) {
+    rstd[channel + c] = static_cast<T>(1 / ::sqrt(squares[c] * share + eps));
+  }
+  if (n == 0) return;
+  if (running.mean != nullptr) running.blend(running.mean + channel, means, 1, count);
+  if (running.var != nullptr) {
+    running.blend(running.var + channel, squares, 1 / (n > 1 ? n - 1 : 1), count);
+  }
 }
 
-// Writes mean and rstd of channel `c`, and moves its running statistics, which may be null.
+// The sums over dy of `count` neighbouring channels become the gradients to weight and bias, which
+// may be null, and shift and slope of the gradient to src.
 template <class T>
-void note_moments(const Moments& moments, double n, double momentum, double eps, int64_t c,
-                  T* running_mean, T* running_var, T* mean, T* rstd) {
-  mean[c] = static_cast<T>(moments.mean);
-  rstd[c] = static_cast<T>(1 / ::sqrt((n > 0 ? moments.squares / n : 0) + eps));
-  if (n == 0) return;
-  const double unbiased = moments.squares / (n > 1 ? n - 1 : 1);
-  const auto blend = [&](T old, double now) {
-    return static_cast<T>((1 - momentum) * static_cast<double>(old) + momentum * now);
-  };
-  if (running_mean != nullptr) running_mean[c] = blend(running_mean[c], moments.mean);
-  if (running_var != nullptr) running_var[c] = blend(running_var[c], unbiased);
+void note_gradients(int64_t count, const double* dy, const double* dy_x, double n, bool training,
+                    int64_t channel, const T* rstd, T* diff_weight, T* diff_bias, T* shift,
+                    T* slope) {
+  const double share = training && n > 0 ? 1 / n : 0;
+  const T* inverse = rstd + channel;
+  for (int64_t c = 0; c < count; ++c) shift[c] = static_cast<T>(dy[c] * share);
+  for (int64_t c = 0; c < count; ++c) {
+    const double r = static_cast<double>(inverse[c]);
+    slope[c] = static_cast<T>(dy_x[c] * r * r * share);
+  }
+  for (int64_t c = 0; diff_bias != nullptr && c < count; ++c) {
+    diff_bias[channel + c] = static_cast<T>(dy[c]);
+  }
+  for (int64_t c = 0; diff_weight != nullptr && c < count; ++c) {
+    diff_weight[channel + c] = static_cast<T>(dy_x[c] * static_cast<double>(inverse[c]));
+  }
 }
 
 }  // namespace rushlight::RUSHLIGHT_ISA

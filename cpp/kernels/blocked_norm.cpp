@@ -1,7 +1,5 @@
 #include "kernels/blocked_norm.h"
 
-#include <math.h>
-
 #include "kernels/batch_norm_sums.h"
 #include "kernels/batch_norm_values.h"
 #include "kernels/family.h"
@@ -10,6 +8,21 @@
 
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
+
+// Neighbouring pixels of one image: the first element, and that of the stretch behind it.
+struct Stretch {
+  int64_t at, pixels, next;
+};
+
+// Calls body(first pixel, end, ahead) for runs of a stretch; `ahead` is from an element to the one
+// to fetch meanwhile. Stretches lie in pages of their own, where no machine foresees the next one.
+template <class T, class Body>
+RUSHLIGHT_INLINE void for_each_run(const Stretch& stretch, const Body& body) {
+  constexpr int64_t lanes = Native<T>::lanes, distance = 32;
+  const int64_t own = larger(0, stretch.pixels - distance);
+  body(0, own, distance * lanes);
+  body(own, stretch.pixels, stretch.next - stretch.at - own * lanes);
+}
 
 // How the pixels of a block are cut, from the sizes alone: a part is what a task takes, in
 // stretches of one image whose sums stay in registers.
@@ -29,14 +42,19 @@ struct Cut {
     parts = larger(1, smaller(wanted, s.n * per_image));
   }
 
-  // Calls body(first element, pixels) for the stretches of one part.
+  int64_t channels(int64_t block) const { return smaller(lanes, s.c - block * lanes); }
+
+  // Calls body(stretch) for the stretches of one part.
   template <class Body>
   RUSHLIGHT_INLINE void for_each_stretch(int64_t block, int64_t part, const Body& body) const {
-    const int64_t count = s.n * per_image;
-    for (int64_t i = part * count / parts; i < (part + 1) * count / parts; ++i) {
-      const int64_t first = i % per_image * longest;
-      const int64_t at = ((i / per_image * blocks + block) * s.spatial + first) * lanes;
-      body(at, smaller(longest, s.spatial - first));
+    const int64_t count = s.n * per_image, end = (part + 1) * count / parts;
+    const auto first_pixel = [&](int64_t i) { return i % per_image * longest; };
+    const auto at = [&](int64_t i) {
+      return ((i / per_image * blocks + block) * s.spatial + first_pixel(i)) * lanes;
+    };
+    for (int64_t i = part * count / parts; i < end; ++i) {
+      body(Stretch{at(i), smaller(longest, s.spatial - first_pixel(i)),
+                   at(smaller(i + 1, end - 1))});
     }
   }
 
@@ -92,23 +110,28 @@ struct BlockValues {
 
 // The sums over a stretch, in four strands.
 template <class Terms, class T, class Passes>
-RUSHLIGHT_INLINE void sum_stretch(const T* x, const T* dy, int64_t pixels, const T* centre,
-                                  const Passes& passes, LaneTotals<T>& totals) {
+RUSHLIGHT_INLINE void sum_stretch(const T* src, const T* diff_dst, const Stretch& stretch,
+                                  const T* centre, const Passes& passes, LaneTotals<T>& totals) {
   using V = Native<T>;
   constexpr int strands = 4;
   V first[strands] = {}, second[strands] = {};
   const V middle = V::load(centre);
-  const auto add = [&](int64_t i, int k) __attribute__((always_inline)) {
-    const V from = V::load(x + i * V::lanes);
-    const V passed = passes.template pass<true>(from - middle, V::load(dy + i * V::lanes), 0);
-    Terms::add(from, passed, middle, first[k], second[k]);
-  };
-  int64_t i = 0;
-  for (; i + strands <= pixels; i += strands) {
+  for_each_run<T>(stretch, [&](int64_t begin, int64_t end, int64_t ahead) {
+    const T *x = src + stretch.at, *dy = diff_dst + stretch.at;
+    const auto add = [&](int64_t i, int k) __attribute__((always_inline)) {
+      __builtin_prefetch(x + i * V::lanes + ahead);
+      if (diff_dst != src) __builtin_prefetch(dy + i * V::lanes + ahead);
+      const V from = V::load(x + i * V::lanes);
+      const V passed = passes.template pass<true>(from - middle, V::load(dy + i * V::lanes), 0);
+      Terms::add(from, passed, middle, first[k], second[k]);
+    };
+    int64_t i = begin;
+    for (; i + strands <= end; i += strands) {
 #pragma GCC unroll 4
-    for (int k = 0; k < strands; ++k) add(i + k, k);
-  }
-  for (; i < pixels; ++i) add(i, 0);
+      for (int k = 0; k < strands; ++k) add(i + k, k);
+    }
+    for (; i < end; ++i) add(i, 0);
+  });
   totals.add((first[0] + first[1]) + (first[2] + first[3]),
              (second[0] + second[1]) + (second[2] + second[3]));
 }
@@ -155,21 +178,16 @@ RUSHLIGHT_INLINE void find_centre(const Cut<T>& cut, const T* src, int64_t block
 
 template <class T>
 void normalize(const Cut<T>& cut, int64_t block, int64_t part, const BlockValues<T>& k,
-               const T* src, T* dst) {
+               const Limits<T>& limits, const T* src, T* dst) {
   using V = Native<T>;
   const V mean = V::load(k.mean), scale = V::load(k.scale), shift = V::load(k.shift);
-  cut.for_each_stretch(block, part, [&](int64_t at, int64_t pixels) {
-    for (int64_t i = at; i < at + pixels * V::lanes; i += V::lanes) {
-      fma(V::load(src + i) - mean, scale, shift).store(dst + i);
+  const V low = V::broadcast(limits.low), high = V::broadcast(limits.high);
+  cut.for_each_stretch(block, part, [&](const Stretch& stretch) {
+    const int64_t end = stretch.at + stretch.pixels * V::lanes;
+    for (int64_t i = stretch.at; i < end; i += V::lanes) {
+      clamp(fma(V::load(src + i) - mean, scale, shift), low, high).store(dst + i);
     }
   });
-}
-
-// Calls body(channel, lane) for the channels of a block.
-template <class T, class Body>
-void for_each_lane(const BatchNormShape& s, int64_t block, const Body& body) {
-  const int64_t first = block * Native<T>::lanes;
-  for (int64_t c = first; c < smaller(s.c, first + Native<T>::lanes); ++c) body(c, c - first);
 }
 
 template <class T>
@@ -179,83 +197,64 @@ int64_t norm_workspace(const BatchNormShape& s) {
 
 template <class T>
 void norm_train(const Run& run, const BatchNormShape& s, const T* src, const T* weight,
-                const T* bias, T* running_mean, T* running_var, double momentum, double eps, T* dst,
-                T* mean, T* rstd) {
+                const T* bias, T* running_mean, T* running_var, double momentum, double eps,
+                const Limits<T>& limits, T* dst, T* mean, T* rstd) {
   const Cut<T> cut(s);
   const Regions<T> regions(cut, run.workspace);
-  const double n = static_cast<double>(s.n) * static_cast<double>(s.spatial);
+  const RunningStatistics<T> running{running_mean, running_var, momentum};
   const auto sum = [&](int64_t block, int64_t part) {
     T centre[Native<T>::lanes];
     find_centre(cut, src, block, centre);
     LaneTotals<T>& totals = regions.totals[block * cut.parts + part];
     totals.clear();
-    cut.for_each_stretch(block, part, [&](int64_t at, int64_t pixels) {
-      sum_stretch<Deviations>(src + at, src + at, pixels, centre, AllPasses{}, totals);
+    cut.for_each_stretch(block, part, [&](const Stretch& stretch) {
+      sum_stretch<Deviations>(src, src, stretch, centre, AllPasses{}, totals);
     });
   };
   const auto note = [&](int64_t block) {
     T centre[Native<T>::lanes];
     find_centre(cut, src, block, centre);
     const LaneTotals<T> totals = total_of(cut, regions.totals, block);
+    const int64_t first = block * cut.lanes, count = cut.channels(block);
+    note_moments(count, totals.first, totals.second, centre, values_per_channel(s), eps, first,
+                 running, mean, rstd);
     BlockValues<T>& k = regions.values[block] = BlockValues<T>{};
-    for_each_lane<T>(s, block, [&](int64_t c, int64_t lane) {
-      const Totals sums{totals.first[lane], totals.second[lane]};
-      const Moments moments = moments_of(sums, n, static_cast<double>(centre[lane]));
-      note_moments(moments, n, momentum, eps, c, running_mean, running_var, mean, rstd);
-      k.mean[lane] = mean[c];
-      k.scale[lane] = scale_of(weight, rstd, c);
-      k.shift[lane] = static_cast<T>(value_or(bias, c, 0));
-    });
+    copy_run(k.mean, mean + first, count);
+    note_scales(count, weight, rstd, first, k.scale);
+    note_values(count, bias, first, k.shift);
   };
   cut.for_each_part(run, sum, note, [&](int64_t block, int64_t part) {
-    normalize(cut, block, part, regions.values[block], src, dst);
+    normalize(cut, block, part, regions.values[block], limits, src, dst);
   });
 }
 
 template <class T>
 void norm_eval(const Run& run, const BatchNormShape& s, const T* src, const T* weight,
-               const T* bias, const T* running_mean, const T* running_var, double eps, T* dst,
-               T* mean, T* rstd) {
+               const T* bias, const T* running_mean, const T* running_var, double eps,
+               const Limits<T>& limits, T* dst, T* mean, T* rstd) {
   const Cut<T> cut(s);
+  const Regions<T> regions(cut, run.workspace);
+  for (int64_t block = 0; block < cut.blocks; ++block) {
+    const int64_t first = block * cut.lanes, count = cut.channels(block);
+    BlockValues<T>& k = regions.values[block] = BlockValues<T>{};
+    note_running(count, weight, running_mean, running_var, eps, first, k.scale, mean, rstd);
+    copy_run(k.mean, mean + first, count);
+    note_values(count, bias, first, k.shift);
+  }
   parallel(run, cut.blocks * cut.parts, [&](int64_t task, int) {
     const int64_t block = task / cut.parts, part = task % cut.parts;
-    BlockValues<T> k;
-    for_each_lane<T>(s, block, [&](int64_t c, int64_t lane) {
-      const double inverse = 1 / ::sqrt(static_cast<double>(running_var[c]) + eps);
-      k.mean[lane] = running_mean[c];
-      k.scale[lane] = static_cast<T>(value_or(weight, c, 1) * inverse);
-      k.shift[lane] = static_cast<T>(value_or(bias, c, 0));
-      if (part > 0) return;
-      mean[c] = running_mean[c];
-      rstd[c] = static_cast<T>(inverse);
-    });
-    normalize(cut, block, part, k, src, dst);
-  });
-}
-
-// Sets shift and slope of `k`, and the gradients to weight and bias, from the sums over dy.
-template <class T>
-void note_gradients(const BatchNormShape& s, int64_t block, const LaneTotals<T>& totals,
-                    const T* rstd, bool training, BlockValues<T>& k, T* diff_weight, T* diff_bias) {
-  const double n = static_cast<double>(s.n) * static_cast<double>(s.spatial);
-  const bool follows = training && n > 0;
-  for_each_lane<T>(s, block, [&](int64_t c, int64_t lane) {
-    const double dy = totals.first[lane], dy_x = totals.second[lane];
-    const double inverse = static_cast<double>(rstd[c]);
-    if (diff_weight != nullptr) diff_weight[c] = static_cast<T>(dy_x * inverse);
-    if (diff_bias != nullptr) diff_bias[c] = static_cast<T>(dy);
-    k.shift[lane] = static_cast<T>(follows ? dy / n : 0);
-    k.slope[lane] = static_cast<T>(follows ? dy_x * inverse * inverse / n : 0);
+    normalize(cut, block, part, regions.values[block], limits, src, dst);
   });
 }
 
 template <class T, class Passes>
-RUSHLIGHT_INLINE void write_stretch(const T* x, const T* dy, int64_t pixels,
+RUSHLIGHT_INLINE void write_stretch(const T* x, const T* dy, const Stretch& stretch,
                                     const BlockValues<T>& k, const Passes& passes, T* dx) {
   using V = Native<T>;
   const V mean = V::load(k.mean), scale = V::load(k.scale);
   const V shift = V::load(k.shift), slope = V::load(k.slope);
-  for (int64_t i = 0; i < pixels * V::lanes; i += V::lanes) {
+  const int64_t end = stretch.at + stretch.pixels * V::lanes;
+  for (int64_t i = stretch.at; i < end; i += V::lanes) {
     const V centred = V::load(x + i) - mean;
     const V passed = passes.template pass<true>(centred, V::load(dy + i), 0);
     (((passed - shift) - centred * slope) * scale).store(dx + i);
@@ -267,7 +266,7 @@ template <class T, class Body>
 RUSHLIGHT_INLINE void with_passes(const BlockValues<T>& k, const NormClamp<T>* clamp,
                                   const Body& body) {
   if (clamp == nullptr) return body(AllPasses{});
-  body(ClampPasses<T>{k.scale, k.lift, clamp->low, clamp->high});
+  body(ClampPasses<T>{k.scale, k.lift, clamp->limits.low, clamp->limits.high});
 }
 
 template <class T>
@@ -277,12 +276,11 @@ void norm_backward(const Run& run, const BatchNormShape& s, const T* src, const 
   const Cut<T> cut(s);
   const Regions<T> regions(cut, run.workspace);
   for (int64_t block = 0; block < cut.blocks; ++block) {
+    const int64_t first = block * cut.lanes, count = cut.channels(block);
     BlockValues<T>& k = regions.values[block] = BlockValues<T>{};
-    for_each_lane<T>(s, block, [&](int64_t c, int64_t lane) {
-      k.mean[lane] = mean[c];
-      k.scale[lane] = scale_of(weight, rstd, c);
-      if (clamp != nullptr) k.lift[lane] = static_cast<T>(value_or(clamp->bias, c, 0));
-    });
+    copy_run(k.mean, mean + first, count);
+    note_scales(count, weight, rstd, first, k.scale);
+    if (clamp != nullptr) note_values(count, clamp->bias, first, k.lift);
   }
   const bool sums = training || diff_weight != nullptr || diff_bias != nullptr;
   const auto sum = [&](int64_t block, int64_t part) {
@@ -291,21 +289,23 @@ void norm_backward(const Run& run, const BatchNormShape& s, const T* src, const 
     if (!sums) return;
     const BlockValues<T>& k = regions.values[block];
     with_passes(k, clamp, [&](const auto& passes) {
-      cut.for_each_stretch(block, part, [&](int64_t at, int64_t pixels) {
-        sum_stretch<Gradients>(src + at, diff_dst + at, pixels, k.mean, passes, totals);
+      cut.for_each_stretch(block, part, [&](const Stretch& stretch) {
+        sum_stretch<Gradients>(src, diff_dst, stretch, k.mean, passes, totals);
       });
     });
   };
   const auto note = [&](int64_t block) {
-    note_gradients(s, block, total_of(cut, regions.totals, block), rstd, training,
-                   regions.values[block], diff_weight, diff_bias);
+    const LaneTotals<T> totals = total_of(cut, regions.totals, block);
+    BlockValues<T>& k = regions.values[block];
+    note_gradients(cut.channels(block), totals.first, totals.second, values_per_channel(s),
+                   training, block * cut.lanes, rstd, diff_weight, diff_bias, k.shift, k.slope);
   };
   cut.for_each_part(run, sum, note, [&](int64_t block, int64_t part) {
     if (diff_src == nullptr) return;
     const BlockValues<T>& k = regions.values[block];
     with_passes(k, clamp, [&](const auto& passes) {
-      cut.for_each_stretch(block, part, [&](int64_t at, int64_t pixels) {
-        write_stretch(src + at, diff_dst + at, pixels, k, passes, diff_src + at);
+      cut.for_each_stretch(block, part, [&](const Stretch& stretch) {
+        write_stretch(src, diff_dst, stretch, k, passes, diff_src);
       });
     });
   });

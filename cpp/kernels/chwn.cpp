@@ -106,6 +106,12 @@ class WeightsAhead {
   int64_t step_;
 };
 
+// Sums of one channel with what stands behind them, short of a residual.
+template <class V, class T>
+RUSHLIGHT_INLINE V finished(V x, const Epilogue<T>& epilogue) {
+  return activate(scale_and_shift(x, epilogue), epilogue);
+}
+
 // Sums of one position for ROWS neighbouring channels of the result: in stretches that are added up
 // where the result goes.
 template <int ROWS, class T>
@@ -133,7 +139,7 @@ void multiply_position(const ChwnProblem& p, const WindowPair* pairs, int count,
     for (int r = 0; r < ROWS; ++r) {
       T* to = dst + r * p.dst_plane * V::lanes;
       if (first > 0) acc[r] += V::load(to);
-      if (end == p.channels) acc[r] = scale_and_shift(acc[r], epilogue.at(r, 0));
+      if (end == p.channels) acc[r] = finished(acc[r], epilogue.at(r, 0));
       acc[r].store(to);
     }
   }
@@ -168,7 +174,7 @@ void multiply_two(const ChwnProblem& p, const T* x, const T* y, const T* weight,
 #pragma GCC unroll 2
       for (int v = 0; v < 2; ++v) {
         if (first > 0) acc[r][v] += V::load(to[v]);
-        if (end == p.channels) acc[r][v] = scale_and_shift(acc[r][v], epilogue.at(r, 0));
+        if (end == p.channels) acc[r][v] = finished(acc[r][v], epilogue.at(r, 0));
         acc[r][v].store(to[v]);
       }
     }
@@ -204,7 +210,7 @@ struct Chwn {
   bool backward;
   const T* src;
   const T* weight;
-  Epilogue<T> epilogue;  // without what stands behind the shift
+  Epilogue<T> epilogue;  // without a residual
   T* dst;
 
   // The whole source becomes [blocks][channels][plane][lanes].
@@ -287,7 +293,7 @@ struct Chwn {
           const V x = V::load(turned + (backward ? pair.dst : pair.src) * lanes);
           sum = fma(V::broadcast(w[pair.tap]), x, sum);
         }
-        scale_and_shift(sum, own).store(to);
+        finished(sum, own).store(to);
       }
     }
   }
@@ -359,12 +365,14 @@ void chwn_forward(const Run& run, const Conv2dShape& s, const T* src, const T* w
   const WindowPairs pairs(s, WindowPairs::By::dst);
   ChwnProblem problem(s, false);
   problem.stretch = stretch;
-  Epilogue<T> first{}, last = epilogue;
-  first.scale = epilogue.scale, first.shift = epilogue.shift;
+  Epilogue<T> first = epilogue, last = epilogue;
+  if (epilogue.residual != nullptr) first.activation = Activation::none;
+  first.residual = nullptr;
   last.scale = last.shift = nullptr;
   Chwn<T>{ChwnPlan<T>(problem), pairs, false, src, weight, first, dst}.compute(run);
-  if (last.residual == nullptr && last.activation == Activation::none) return;
-  affine_kernels<T>.forward(run, {s.n, s.oc, s.oh * s.ow}, dst, last, dst);
+  if (last.residual != nullptr) {
+    affine_kernels<T>.forward(run, {s.n, s.oc, s.oh * s.ow}, dst, last, dst);
+  }
 }
 
 template <class T>

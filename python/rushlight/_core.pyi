@@ -129,7 +129,7 @@ def linear_backward(
     need_bias: bool,
 ) -> _Gradients: ...
 
-# conv2d
+# conv2d and batch_norm
 def conv_algorithms() -> list[str]: ...
 def set_conv_algorithm(name: str | None) -> None: ...
 def conv2d_algorithm(
@@ -171,7 +171,7 @@ def conv2d(
     version: int = 0,
     scale: None = None,
     residual: None = None,
-    clamp: None = None,
+    clamp: tuple[float, float] | None = None,
     layout: int = 0,
 ) -> _Images: ...
 def conv2d_backward(
@@ -186,8 +186,6 @@ def conv2d_backward(
     need_weight: bool,
     need_bias: bool,
 ) -> _ImageGradients: ...
-
-# batch_norm
 def batch_norm_train(
     src: _Images,
     weight: _Array | None,
@@ -196,6 +194,7 @@ def batch_norm_train(
     running_var: _Array | None,
     momentum: float,
     eps: float,
+    clamp: tuple[float, float] | None = None,
 ) -> tuple[_Images, _Array, _Array]: ...
 def batch_norm_eval(
     src: _Images,
@@ -204,6 +203,7 @@ def batch_norm_eval(
     running_mean: _Array,
     running_var: _Array,
     eps: float,
+    clamp: tuple[float, float] | None = None,
 ) -> tuple[_Images, _Array, _Array]: ...
 def batch_norm_backward(
     src: _Images,

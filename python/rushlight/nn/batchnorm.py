@@ -6,13 +6,14 @@ from typing import Any
 
 from rushlight.dtypes import dtype as DType
 from rushlight.dtypes import int64
-from rushlight.nn import functional as F
 from rushlight.nn import init
 from rushlight.nn.checks import at_least, check_device
 from rushlight.nn.module import Module
 from rushlight.nn.parameter import Parameter, filled
 from rushlight.nn.slots import buffer_slot, parameter_slot
 from rushlight.ops import empty, tensor
+from rushlight.ops.norm import clamped_batch_norm
+from rushlight.ops.prepared import Clamp
 from rushlight.tensor import Tensor
 
 __all__ = ["BatchNorm1d", "BatchNorm2d"]
@@ -83,6 +84,10 @@ class _BatchNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each channel of [n, num_features, ...]."""
+        return self._clamped(input, None)
+
+    def _clamped(self, input: Tensor, clamp: Clamp) -> Tensor:
+        """Compute the output, moved into the range `clamp`; see neighbours.py."""
         self._check_input_dim(input)
         try:
             # As self.running_mean and so on, which take long beside a small kernel.
@@ -101,8 +106,9 @@ class _BatchNorm(Module):
         momentum = self.momentum
         if momentum is None:
             momentum = 0.0 if count is None else 1.0 / (count.item() + 1)
-        output = F.batch_norm(
-            input, running_mean, running_var, weight, bias, by_batch, momentum, self.eps
+        stats = running_mean, running_var
+        output = clamped_batch_norm(
+            input, *stats, weight, bias, by_batch, momentum, self.eps, clamp
         )
         if count is not None:
             # Not add_, which takes longer than the kernel on a small image.

@@ -12,6 +12,8 @@ from rushlight.nn.linear import default_weights
 from rushlight.nn.module import Module
 from rushlight.nn.parameter import Parameter, filled
 from rushlight.nn.slots import parameter_slot
+from rushlight.ops.conv import clamped_conv2d
+from rushlight.ops.prepared import Clamp
 from rushlight.tensor import Tensor
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
@@ -110,12 +112,14 @@ class _ConvNd(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [n, in_channels, ...] to [n, out_channels, ...]; one sample may come without n."""
+        return self._convolved(input)
+
+    def _convolved(self, input: Tensor, *clamp: Clamp) -> Tensor:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._widths(), mode=self.padding_mode), 0
-        return self._function(
-            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
+        sizes = self.stride, padding, self.dilation, self.groups
+        return self._function(input, self.weight, self.bias, *sizes, *clamp)
 
     def _widths(self) -> list[int]:
         """Return the padding as ``F.pad`` takes it: the last dimension first, low and high."""
@@ -185,7 +189,7 @@ class Conv2d(_ConvNd):
     """
 
     _ndim = 2
-    _function = staticmethod(F.conv2d)
+    _function = staticmethod(clamped_conv2d)
 
     def __init__(
         self,
@@ -205,6 +209,10 @@ class Conv2d(_ConvNd):
         super().__init__(
             in_channels, out_channels, sizes, groups, bias, padding_mode, device, dtype
         )
+
+    def _clamped(self, input: Tensor, clamp: Clamp) -> Tensor:
+        """Compute the output, moved into the range `clamp`; see neighbours.py."""
+        return self._convolved(input, clamp)
 
 
 class Conv1d(_ConvNd):

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from rushlight.dtypes import dtype as DType
-from rushlight.nn import functional as F
 from rushlight.nn import init
 from rushlight.nn.checks import at_least, check_device
 from rushlight.nn.module import Module
 from rushlight.nn.parameter import Parameter, filled
 from rushlight.nn.slots import parameter_slot
+from rushlight.ops.linear import clamped_linear
+from rushlight.ops.prepared import Clamp
 from rushlight.tensor import Tensor
 
 __all__ = ["Flatten", "Identity", "Linear", "Unflatten"]
@@ -71,7 +72,11 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [..., in_features] to [..., out_features]."""
-        return F.linear(input, self.weight, self.bias)
+        return clamped_linear(input, self.weight, self.bias, None)
+
+    def _clamped(self, input: Tensor, clamp: Clamp) -> Tensor:
+        """Compute the output, moved into the range `clamp`; see neighbours.py."""
+        return clamped_linear(input, self.weight, self.bias, clamp)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

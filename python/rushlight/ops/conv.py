@@ -12,8 +12,9 @@ from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, as_index, refuse, renamed
+from rushlight.ops.clamped import RELU, BehindClamp, BehindRelu
 from rushlight.ops.padding import pad
-from rushlight.ops.prepared import cache_of, clamp_of, optional_array
+from rushlight.ops.prepared import Clamp, cache_of, clamp_of, optional_array
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -32,6 +33,7 @@ _KEPT, _ANY = 1, 2
 class Conv2d(Primitive):
     warns = False
     takes_blocks = True
+    clamp: Clamp = None
 
     @classmethod
     def name(cls) -> str:
@@ -64,13 +66,21 @@ class Conv2d(Primitive):
             version,
             None,  # arguments by position: names take as long as a tiny kernel
             None,
-            None,
+            self.clamp,
             _ANY if recorded else _KEPT,
         )
 
     def backward(self, grad: Array | Blocked) -> tuple[Array | Blocked | None, ...]:
-        src, weight = self.saved
+        src, weight = self.saved[:2]
         return _core.conv2d_backward(src, weight, grad, *self._geometry, *self.needs_input_grad[:3])
+
+
+class Conv2dRelu(BehindRelu, Conv2d):
+    """Conv2d and the relu behind it."""
+
+
+class Conv2dClamp(BehindClamp, Conv2d):
+    """Conv2d and the relu6, say, behind it."""
 
 
 def pair(value: Any, operation: str, name: str) -> tuple[int, int]:
@@ -145,6 +155,20 @@ def conv2d(
     TypeError, ValueError
         For other types, shapes that do not fit, or arguments out of range.
     """
+    return clamped_conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def clamped_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: IntPair,
+    padding: IntPair | str,
+    dilation: IntPair,
+    groups: int,
+    clamp: Clamp = None,
+) -> Tensor:
+    """Return :func:`conv2d`, moved into the range `clamp` unless that is None."""
     if not isinstance(input, TensorBase):
         refuse(input, "conv2d", "input")
     if not isinstance(weight, TensorBase):
@@ -157,9 +181,12 @@ def conv2d(
     else:
         pads = pair(padding, "conv2d", "padding")
     if input._blocks is None and input._array.ndim == 3:
-        batch = Conv2d.apply(input.unsqueeze(0), weight, bias, strides, pads, steps, groups)
-        return batch.squeeze(0)
-    return Conv2d.apply(input, weight, bias, strides, pads, steps, groups)
+        batch = input.unsqueeze(0)
+        return clamped_conv2d(batch, weight, bias, strides, pads, steps, groups, clamp).squeeze(0)
+    if clamp is None:
+        return Conv2d.apply(input, weight, bias, strides, pads, steps, groups)
+    kind = Conv2dRelu if clamp is RELU else Conv2dClamp
+    return kind.apply(input, weight, bias, strides, pads, steps, groups, clamp)
 
 
 def conv2d_fused(

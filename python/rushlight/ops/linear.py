@@ -13,8 +13,9 @@ from rushlight.autograd.sums import sum_to
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import Scalar, array_of, refuse
+from rushlight.ops.clamped import RELU, BehindClamp, BehindRelu
 from rushlight.ops.elementwise import add, mul
-from rushlight.ops.prepared import cache_of, clamp_of, optional_array
+from rushlight.ops.prepared import Clamp, cache_of, clamp_of, optional_array
 
 if TYPE_CHECKING:
     from rushlight.tensor import Tensor
@@ -29,15 +30,27 @@ class Linear(Primitive):
     def name(cls) -> str:
         return "AddmmBackward0"
 
+    clamp: Clamp = None
+
     def forward(self, src: Tensor, weight: Tensor, bias: Tensor | None) -> Array:
         self.save(src, weight)
         cache, version = cache_of(weight)
         shift = None if bias is None else bias._array
-        return _core.linear(src._array, weight._array, shift, cache, version)
+        return _core.linear(
+            src._array, weight._array, shift, cache, version, None, None, self.clamp
+        )
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
-        src, weight = self.saved
-        return _core.linear_backward(src, weight, grad, *self.needs_input_grad)
+        src, weight = self.saved[:2]
+        return _core.linear_backward(src, weight, grad, *self.needs_input_grad[:3])
+
+
+class LinearRelu(BehindRelu, Linear):
+    """Linear and the relu behind it."""
+
+
+class LinearClamp(BehindClamp, Linear):
+    """Linear and the relu6, say, behind it."""
 
 
 class MatMul(Primitive):
@@ -199,13 +212,21 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     TypeError, ValueError
         For other types, or shapes that do not fit.
     """
+    return clamped_linear(input, weight, bias, None)
+
+
+def clamped_linear(input: Tensor, weight: Tensor, bias: Tensor | None, clamp: Clamp) -> Tensor:
+    """Return :func:`linear`, moved into the range `clamp` unless that is None."""
     if not isinstance(input, TensorBase):
         refuse(input, "linear", "input")
     if not isinstance(weight, TensorBase):
         refuse(weight, "linear", "weight")
     if bias is not None and not isinstance(bias, TensorBase):
         refuse(bias, "linear", "bias", "a Tensor or None")
-    return Linear.apply(input, weight, bias)
+    if clamp is None:
+        return Linear.apply(input, weight, bias)
+    kind = LinearRelu if clamp is RELU else LinearClamp
+    return kind.apply(input, weight, bias, clamp)
 
 
 def linear_fused(

@@ -14,6 +14,8 @@ from rushlight.dtypes import Array
 from rushlight.errors import OperationError
 from rushlight.ops._common import array_of, form_of, refuse, renamed
 from rushlight.ops.checks import check_shapes, same_type
+from rushlight.ops.clamped import RELU, BehindClamp, BehindRelu
+from rushlight.ops.prepared import Clamp
 from rushlight.ops.shape import repeat, reshape
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
 class BatchNorm(Primitive):
     warns = False
     takes_blocks = True
+    clamp: Clamp = None
 
     @classmethod
     def name(cls) -> str:
@@ -50,18 +53,21 @@ class BatchNorm(Primitive):
         mean_array = None if running_mean is None else running_mean._array
         var_array = None if running_var is None else running_var._array
         if training:
-            dst, mean, rstd = _core.batch_norm_train(x, w, b, mean_array, var_array, momentum, eps)
+            dst, mean, rstd = _core.batch_norm_train(
+                x, w, b, mean_array, var_array, momentum, eps, self.clamp
+            )
             for running in (running_mean, running_var):
                 if running is not None:
                     running._bump_version()
         else:
             assert mean_array is not None
             assert var_array is not None
-            dst, mean, rstd = _core.batch_norm_eval(x, w, b, mean_array, var_array, eps)
+            dst, mean, rstd = _core.batch_norm_eval(x, w, b, mean_array, var_array, eps, self.clamp)
         if self._saved is not None:
             # Only a clamp behind it asks for the bias, which may have changed by then.
             self.save(src, weight, mean, rstd, None if b is None else b.copy())
-            self._training = self.absorbs_clamps = training
+            self._training = training
+            self.absorbs_clamps = training and self.clamp is None
         return dst
 
     def backward(
@@ -69,7 +75,7 @@ class BatchNorm(Primitive):
     ) -> tuple[Array | Blocked | None, ...]:
         src, weight, mean, rstd, bias = self.saved
         needs = self.needs_input_grad
-        clamp: tuple[float, float] | None = None
+        clamp = self.clamp
         if isinstance(grad, ClampedGradient):
             clamp = grad.limits
             grad = grad.grad
@@ -77,6 +83,18 @@ class BatchNorm(Primitive):
             src, weight, mean, rstd, grad, self._training, needs[0], needs[1], needs[2], bias, clamp
         )
         return (*found, None, None, None, None, None)
+
+
+class BatchNormRelu(BehindRelu, BatchNorm):
+    """BatchNorm and the relu behind it, which backward computes again."""
+
+    saves_output = False
+
+
+class BatchNormClamp(BehindClamp, BatchNorm):
+    """BatchNorm and the relu6, say, behind it."""
+
+    saves_output = False
 
 
 def batch_norm(
@@ -122,6 +140,25 @@ def batch_norm(
     ----------
     Ioffe and Szegedy, "Batch Normalization", 2015.
     """
+    stats = running_mean, running_var
+    return clamped_batch_norm(input, *stats, weight, bias, training, momentum, eps, None)
+
+
+def clamped_batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    clamp: Clamp,
+) -> Tensor:
+    """Return :func:`batch_norm`, moved into the range `clamp` unless that is None.
+
+    In evaluation a result that was clamped cannot be differentiated.
+    """
     if training:
         shape = form_of(input, "batch_norm").shape
         if math.prod(shape[:1] + shape[2:]) == 1:
@@ -135,7 +172,10 @@ def batch_norm(
         raise OperationError("batch_norm: running_mean and running_var are needed in evaluation")
     stats = running_mean, running_var
     try:
-        return BatchNorm.apply(input, weight, bias, *stats, training, momentum, eps)
+        if clamp is None:
+            return BatchNorm.apply(input, weight, bias, *stats, training, momentum, eps)
+        kind = BatchNormRelu if clamp is RELU else BatchNormClamp
+        return kind.apply(input, weight, bias, *stats, training, momentum, eps, clamp)
     except AttributeError:
         # Asked only when something went wrong: these checks cost as much as a small kernel.
         array_of(input, "batch_norm")
