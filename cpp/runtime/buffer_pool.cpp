@@ -1,7 +1,6 @@
 #include "runtime/buffer_pool.h"
 
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
@@ -13,6 +12,7 @@
 
 #include "runtime/environment.h"
 #include "runtime/limits.h"
+#include "runtime/slabs.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -32,11 +32,16 @@
 namespace rushlight::runtime {
 namespace {
 
+// Blocks from the first size to the second share slabs: smaller ones are the C library's.
+constexpr size_t kLeastShared = size_t{16} << 10, kMostShared = kLargePage;
+
 // Stands in the 64 bytes before every block; links the free blocks of one size class.
 struct alignas(kAlignment) Header {
   Header* next;
   int64_t bytes;
   int size_class;
+  bool returned = false;  // its pages are the system's again
+  Slab* slab = nullptr;   // that it is a part of, if any
 };
 static_assert(sizeof(Header) == kAlignment);
 
@@ -84,21 +89,6 @@ Header* header_of(void* block) {
   return header;
 }
 
-// Large blocks begin where a large page does, and ask for such pages: filling them takes fewer page
-// faults, and reading them fewer walks through page tables. The rest of a block has small pages: of
-// memory that nobody touches, less than one large page is taken.
-constexpr size_t kLargePage = size_t{2} << 20;
-
-void* memory_from_system(size_t bytes) {
-  const bool large = bytes >= kLargePage && !kSanitized;
-  void* memory = nullptr;
-  if (posix_memalign(&memory, large ? kLargePage : kAlignment, bytes) != 0) return nullptr;
-#ifdef MADV_HUGEPAGE
-  if (large) madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);  // or go without
-#endif
-  return memory;
-}
-
 void free_to_system(Header* header) {
   std::free(reinterpret_cast<char*>(header) - kMargin);
 }
@@ -112,7 +102,9 @@ class BufferPool {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (Header* header = free_[size_class]) {
         free_[size_class] = header->next;
-        stats_.cached -= header->bytes;
+        if (!header->returned) stats_.cached -= header->bytes;
+        header->returned = false;
+        if (header->slab != nullptr) --header->slab->idle;
         stats_.in_use += header->bytes;
         ++stats_.hits;
         return header + 1;
@@ -126,10 +118,12 @@ class BufferPool {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       stats_.in_use -= header->bytes;
-      if (stats_.cached + header->bytes <= stats_.limit) {
+      const bool keeps = stats_.cached + header->bytes <= stats_.limit;
+      if (keeps || header->slab != nullptr) {
         stats_.cached += header->bytes;
-        header->next = free_[header->size_class];
-        free_[header->size_class] = header;
+        if (header->slab != nullptr) ++header->slab->idle;
+        link(header);
+        if (!keeps) return_pages(header);
         return;
       }
     }
@@ -137,15 +131,12 @@ class BufferPool {
   }
 
   void empty() noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
     for (Header*& list : free_) {
-      Header* header = nullptr;
-      {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        header = std::exchange(list, nullptr);
-        for (Header* h = header; h != nullptr; h = h->next) stats_.cached -= h->bytes;
-      }
-      while (header != nullptr) free_to_system(std::exchange(header, header->next));
+      Header* header = std::exchange(list, nullptr);
+      while (header != nullptr) empty(std::exchange(header, header->next));
     }
+    slabs_.free_idle();
   }
 
   PoolStats stats() {
@@ -158,18 +149,50 @@ class BufferPool {
   std::mutex& mutex() { return mutex_; }
 
  private:
+  void link(Header* header) {
+    header->next = free_[header->size_class];
+    free_[header->size_class] = header;
+  }
+  void return_pages(Header* header) {
+    if (!header->returned) stats_.cached -= header->bytes;
+    if (!header->returned) give_back_pages(header + 1, header->bytes);
+    header->returned = true;
+  }
+  // Gives a block that nobody uses back, or what can be given back of it.
+  void empty(Header* header) {
+    if (header->slab == nullptr) {
+      stats_.cached -= header->bytes;
+      return free_to_system(header);
+    }
+    if (header->slab->is_idle()) {  // it goes with its slab
+      if (!header->returned) stats_.cached -= header->bytes;
+      return;
+    }
+    return_pages(header);
+    link(header);
+  }
+
+  char* memory_for(size_t total, Slab*& slab) {
+    const bool shared = stats_.limit > 0 && !kSanitized;
+    if (!shared || total < kLeastShared || total >= kMostShared) {
+      return static_cast<char*>(memory_from_system(total, kAlignment));
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return slabs_.cut(total, slab);
+  }
   void* allocate_from_system(int64_t wanted, int size_class) noexcept {
     // Without a cache a class has no use, and exact sizes let memory checkers see every overrun.
     const int64_t bytes =
         stats_.limit == 0 ? std::max<int64_t>(wanted, 1) : class_bytes(size_class);
     const size_t total = sizeof(Header) + static_cast<size_t>(bytes) + 2 * kMargin;
-    void* memory = memory_from_system(total);
+    Slab* slab = nullptr;
+    char* memory = memory_for(total, slab);
     if (memory == nullptr) {
       empty();
-      memory = memory_from_system(total);
+      memory = memory_for(total, slab);
     }
     if (memory == nullptr) return nullptr;
-    auto* header = new (static_cast<char*>(memory) + kMargin) Header{nullptr, bytes, size_class};
+    auto* header = new (memory + kMargin) Header{nullptr, bytes, size_class, false, slab};
     close_margins(header, static_cast<size_t>(bytes));
     const std::lock_guard<std::mutex> lock(mutex_);
     stats_.in_use += bytes;
@@ -179,6 +202,7 @@ class BufferPool {
 
   std::mutex mutex_;
   Header* free_[kClasses] = {};
+  Slabs slabs_;
   PoolStats stats_{0, 0, std::numeric_limits<int64_t>::max(), 0, 0};
 };
 

@@ -12,6 +12,7 @@
 #include "runtime/buffer_pool.h"
 #include "runtime/environment.h"
 #include "runtime/limits.h"
+#include "runtime/slabs.h"
 
 namespace rushlight::runtime {
 namespace {
@@ -39,8 +40,7 @@ std::shared_ptr<WeightBlock> WeightBlock::make(int64_t bytes, Limit limit) {
     stats.bytes += bytes;
     ++stats.blocks;
   }
-  void* data = nullptr;
-  if (posix_memalign(&data, kAlignment, static_cast<size_t>(bytes)) != 0) data = nullptr;
+  void* data = memory_from_system(static_cast<size_t>(bytes), kAlignment);
   // Made even without memory, so that the destructor gives back what was counted.
   std::shared_ptr<WeightBlock> block(new WeightBlock(data, bytes));
   return data == nullptr ? nullptr : block;

@@ -219,7 +219,13 @@ def full(
     """Return a tensor of shape `size` filled with `fill_value`, whose type it takes by default."""
     shape = checked_shape((size,), "full")
     target = numpy_dtype(dtype, dtypes.of_scalar(fill_value), "full")
-    return finish(np.full(shape, fill_value, target), requires_grad, device)
+    return finish(_filled(shape, fill_value, target, "full"), requires_grad, device)
+
+
+def _filled(shape: tuple[int, ...], value: Scalar, target: np.dtype[Any], name: str) -> Array:
+    array = _core.empty(shape, target, name)
+    np.copyto(array, value, casting="unsafe")  # as np.full, in memory that kernels read faster
+    return array
 
 
 def _like(
@@ -232,7 +238,7 @@ def _like(
 ) -> Tensor:
     source = array_of(input, name)
     target = numpy_dtype(dtype, dtypes.of(source), name)
-    return finish(np.full(source.shape, value, target), requires_grad, device)
+    return finish(_filled(source.shape, value, target, name), requires_grad, device)
 
 
 def zeros_like(
