@@ -66,6 +66,11 @@ py::tuple batch_norm_train(py::handle src_object, py::handle weight_object, py::
   for (const Array* values : {&weight, &bias, &running_mean, &running_var}) {
     check_per_channel(op, src, *values);
   }
+  if (shape.n * shape.spatial == 1) {
+    raise_value(
+        "batch_norm: training needs more than 1 value per channel, but got input of shape " +
+        shape_text(src.sizes()));
+  }
   const double momentum = number(op, "momentum", momentum_object);
   const double eps = checked_eps(op, eps_object, true);
   const ClampArgument clamp = checked_clamp(op, clamp_object);

@@ -12,7 +12,7 @@ from rushlight.autograd.clamped import ClampedGradient
 from rushlight.autograd.primitive import Primitive
 from rushlight.dtypes import Array
 from rushlight.errors import OperationError
-from rushlight.ops._common import array_of, form_of, refuse, renamed
+from rushlight.ops._common import array_of, refuse, renamed
 from rushlight.ops.checks import check_shapes, same_type
 from rushlight.ops.clamped import RELU, BehindClamp, BehindRelu
 from rushlight.ops.prepared import Clamp
@@ -159,16 +159,7 @@ def clamped_batch_norm(
 
     In evaluation a result that was clamped cannot be differentiated.
     """
-    if training:
-        shape = form_of(input, "batch_norm").shape
-        if math.prod(shape[:1] + shape[2:]) == 1:
-            raise OperationError(
-                "batch_norm: training needs more than 1 value per channel, but got input of shape "
-                f"{list(shape)}"
-            )
-        if not eps > 0:
-            raise OperationError(f"batch_norm: eps must be positive in training, but got {eps}")
-    elif running_mean is None or running_var is None:
+    if not training and (running_mean is None or running_var is None):
         raise OperationError("batch_norm: running_mean and running_var are needed in evaluation")
     stats = running_mean, running_var
     try:

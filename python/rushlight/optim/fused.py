@@ -41,8 +41,6 @@ def check_modes(optimizer: str, group: dict[str, Any]) -> None:
 def check_target(optimizer: str, param: Tensor) -> None:
     """Refuse a parameter whose memory cannot be updated in place."""
     array = param._array
-    if array.flags.carray:
-        return
     where = f"{optimizer}: a parameter of shape {list(array.shape)}"
     if not array.flags.writeable:
         raise ValueError(f"{where} is read-only, expected writable memory")
@@ -67,31 +65,28 @@ def call_in_place(
     that is written back.
     """
     copies: list[tuple[Array, Array]] = []
-
-    def place(tensor: Tensor) -> Array:
-        array = tensor._array
-        if array.flags.carray:
-            return array
-        copies.append((array, array.copy("C")))
-        return copies[-1][1]
-
+    changed = [tensors for tensors in (params, *states) if tensors is not None]
     kernel(
-        [place(param) for param in params],
-        [gradient_of(param) for param in params],
-        *(None if state is None else [place(each) for each in state] for state in states),
+        _places(params, copies),
+        [param._grad._array for param in params],  # type: ignore[union-attr]  # by_type asked
+        *(None if state is None else _places(state, copies) for state in states),
         **options,
     )
     for array, copy in copies:
         array[...] = copy
-    for tensors in (params, *states):
-        for tensor in tensors or ():
+    for tensors in changed:
+        for tensor in tensors:
             tensor._bump_version()
 
 
-def gradient_of(param: Tensor) -> Array:
-    """Return the array of a gradient that is there."""
-    assert param._grad is not None
-    return param._grad._array
+def _places(tensors: list[Tensor], copies: list[tuple[Array, Array]]) -> list[Array]:
+    """Return the arrays of the tensors, or `copies` that are laid out as kernels need them."""
+    arrays = [tensor._array for tensor in tensors]
+    for index, array in enumerate(arrays):
+        if not array.flags.carray:
+            arrays[index] = array.copy("C")
+            copies.append((array, arrays[index]))
+    return arrays
 
 
 def by_type(params: list[Tensor]) -> list[list[Tensor]]:

@@ -214,7 +214,8 @@ class Optimizer:
         for group in self.param_groups:
             for params in by_type(group["params"]):
                 for param in params:
-                    check_target(type(self).__name__, param)
+                    if not param._array.flags.carray:
+                        check_target(type(self).__name__, param)
                 self._update(params, group)
         return loss
 
