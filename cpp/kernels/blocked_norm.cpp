@@ -42,6 +42,8 @@ struct Cut {
     parts = larger(1, smaller(wanted, s.n * per_image));
   }
 
+  // `to`, if a block stays in the cache until it is written.
+  T* stays(T* to) const { return parts == 1 ? to : nullptr; }
   int64_t channels(int64_t block) const { return smaller(lanes, s.c - block * lanes); }
 
   // Calls body(stretch) for the stretches of one part.
@@ -108,17 +110,20 @@ struct BlockValues {
   T mean[lanes] = {}, scale[lanes] = {}, shift[lanes] = {}, slope[lanes] = {}, lift[lanes] = {};
 };
 
-// The sums over a stretch, in four strands.
+// The sums over a stretch, in four strands. Where the results will go, if that is given, comes into
+// the second-level cache meanwhile.
 template <class Terms, class T, class Passes>
 RUSHLIGHT_INLINE void sum_stretch(const T* src, const T* diff_dst, const Stretch& stretch,
-                                  const T* centre, const Passes& passes, LaneTotals<T>& totals) {
+                                  const T* centre, const Passes& passes, T* result,
+                                  LaneTotals<T>& totals) {
   using V = Native<T>;
   constexpr int strands = 4;
   V first[strands] = {}, second[strands] = {};
   const V middle = V::load(centre);
   for_each_run<T>(stretch, [&](int64_t begin, int64_t end, int64_t ahead) {
-    const T *x = src + stretch.at, *dy = diff_dst + stretch.at;
+    const T *x = src + stretch.at, *dy = diff_dst + stretch.at, *to = result + stretch.at;
     const auto add = [&](int64_t i, int k) __attribute__((always_inline)) {
+      if (result != nullptr) __builtin_prefetch(to + i * V::lanes, 1, 2);
       __builtin_prefetch(x + i * V::lanes + ahead);
       if (diff_dst != src) __builtin_prefetch(dy + i * V::lanes + ahead);
       const V from = V::load(x + i * V::lanes);
@@ -208,7 +213,7 @@ void norm_train(const Run& run, const BatchNormShape& s, const T* src, const T* 
     LaneTotals<T>& totals = regions.totals[block * cut.parts + part];
     totals.clear();
     cut.for_each_stretch(block, part, [&](const Stretch& stretch) {
-      sum_stretch<Deviations>(src, src, stretch, centre, AllPasses{}, totals);
+      sum_stretch<Deviations>(src, src, stretch, centre, AllPasses{}, cut.stays(dst), totals);
     });
   };
   const auto note = [&](int64_t block) {
@@ -290,7 +295,7 @@ void norm_backward(const Run& run, const BatchNormShape& s, const T* src, const 
     const BlockValues<T>& k = regions.values[block];
     with_passes(k, clamp, [&](const auto& passes) {
       cut.for_each_stretch(block, part, [&](const Stretch& stretch) {
-        sum_stretch<Gradients>(src, diff_dst, stretch, k.mean, passes, totals);
+        sum_stretch<Gradients>(src, diff_dst, stretch, k.mean, passes, cut.stays(diff_src), totals);
       });
     });
   };
