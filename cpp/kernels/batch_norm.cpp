@@ -94,11 +94,11 @@ void find_centres(const ChannelBlock& b, const T* src, T* centres) {
 template <bool SHORT, class T>
 void find_statistics(const ChannelBlock& b, const T* src, double eps,
                      const RunningStatistics<T>& running, T* mean, T* rstd) {
-  PerChannel<T> centres;
+  PerChannel<T> centres{};
   find_centres<SHORT>(b, src, centres);
-  Values<T> around;
+  Values<T> around{};
   spread<SHORT>(b, centres, around);
-  Totals totals(b.channels);
+  Totals totals{};
   sum_channels<Deviations, SHORT>(b, src, src, around, AllPasses{}, totals);
   note_moments(b.channels, totals.first, totals.second, centres, values_per_channel(b.s), eps,
                b.first, running, mean, rstd);
@@ -145,7 +145,7 @@ template <bool SHORT, class T, class Passes>
 void backward_block(const ChannelBlock& b, Coefficients<T>& k, const T* src, const T* rstd,
                     const T* diff_dst, bool training, const Passes& passes, T* diff_src,
                     T* diff_weight, T* diff_bias) {
-  Totals totals(b.channels);
+  Totals totals{};
   if (training || diff_weight != nullptr || diff_bias != nullptr) {
     sum_channels<Gradients, SHORT>(b, src, diff_dst, k.mean, passes, totals);
   }

@@ -126,11 +126,6 @@ struct ClampPasses {
 // The two sums of each channel of a block.
 struct Totals {
   PerChannel<double> first, second;
-
-  explicit Totals(int64_t channels) {
-    zero_run(first, channels);
-    zero_run(second, channels);
-  }
 };
 
 // Sums over one stretch of a plane, which stay in registers.

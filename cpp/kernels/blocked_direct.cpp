@@ -143,7 +143,7 @@ struct DirectTask {
     const Conv2dShape& s = plan.s;
     const int64_t runs = plan.flat ? 1 : rows, pixels = plan.flat ? rows * s.ow : s.ow;
     const int64_t blocks = plan.groups.blocks_of(group);
-    const TileKernel<T>* kernels = kernels_for(blocks);
+    const TileKernel<T>* kernels = kernels_for(group);
     const TileCut cut(pixels);
     TileArguments<T> a{};
     a.src_block_step = src_block;
@@ -200,20 +200,29 @@ struct DirectTask {
     }
   }
 
-  const TileKernel<T>* kernels_for(int64_t blocks) const {
-    return blocks == 1 ? kernels_of<1>() : kernels_of<2>();
+  const TileKernel<T>* kernels_for(int64_t group) const {
+    const int64_t blocks = plan.groups.blocks_of(group);
+    if constexpr (RUSHLIGHT_VECTOR_BYTES == 64) {
+      const int64_t last = (group * kGroupBlocks + blocks - 1) * plan.lanes;
+      if (plan.unit > 1 && 2 * (plan.s.oc - last) <= plan.lanes) {
+        return blocks == 1 ? kernels_of<1, true>() : kernels_of<2, true>();
+      }
+    }
+    return blocks == 1 ? kernels_of<1, false>() : kernels_of<2, false>();
   }
-  template <int BLOCKS>
+  template <int BLOCKS, bool HALF>
   const TileKernel<T>* kernels_of() const {
     constexpr int lanes = static_cast<int>(DirectPlan<T>::lanes);
     const int64_t stride = plan.s.stride_w;
-    if (plan.unit == 1) {
-      if (stride == 2) return tile_kernels<T, BLOCKS, 1, 2>();
-      return tile_kernels<T, BLOCKS, 1, 0>();
+    if constexpr (!HALF) {
+      if (plan.unit == 1) {
+        if (stride == 2) return tile_kernels<T, BLOCKS, 1, 2>();
+        return tile_kernels<T, BLOCKS, 1, 0>();
+      }
     }
-    if (stride == 1) return tile_kernels<T, BLOCKS, lanes, 1>();
-    if (stride == 2) return tile_kernels<T, BLOCKS, lanes, 2>();
-    return tile_kernels<T, BLOCKS, lanes, 0>();
+    if (stride == 1) return tile_kernels<T, BLOCKS, lanes, 1, HALF>();
+    if (stride == 2) return tile_kernels<T, BLOCKS, lanes, 2, HALF>();
+    return tile_kernels<T, BLOCKS, lanes, 0, HALF>();
   }
 };
 

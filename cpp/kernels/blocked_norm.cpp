@@ -121,9 +121,10 @@ RUSHLIGHT_INLINE void sum_stretch(const T* src, const T* diff_dst, const Stretch
   V first[strands] = {}, second[strands] = {};
   const V middle = V::load(centre);
   for_each_run<T>(stretch, [&](int64_t begin, int64_t end, int64_t ahead) {
-    const T *x = src + stretch.at, *dy = diff_dst + stretch.at, *to = result + stretch.at;
+    const T *x = src + stretch.at, *dy = diff_dst + stretch.at;
+    const T* to = result == nullptr ? nullptr : result + stretch.at;
     const auto add = [&](int64_t i, int k) __attribute__((always_inline)) {
-      if (result != nullptr) __builtin_prefetch(to + i * V::lanes, 1, 2);
+      if (to != nullptr) __builtin_prefetch(to + i * V::lanes, 1, 2);
       __builtin_prefetch(x + i * V::lanes + ahead);
       if (diff_dst != src) __builtin_prefetch(dy + i * V::lanes + ahead);
       const V from = V::load(x + i * V::lanes);

@@ -62,10 +62,14 @@ inline constexpr int kTileSizes[] = {6, 5, 4, 3, 2, 1};
 inline constexpr int kTileKinds = sizeof(kTileSizes) / sizeof(int);
 inline constexpr int kLargestTile = kTileSizes[0];
 
-// A value that vanishes into the loads of its users, or is loaded once: the compiler chooses.
-template <class T, int BLOCKS, int TILE, int CHANNELS, int STEP>
+// A source value vanishes into the loads of its users, or is loaded once: the compiler chooses.
+// HALF says that half of the last block is empty: its sums then take half a vector, which machines
+// that have no units as wide as their vectors add twice as fast.
+template <class T, int BLOCKS, int TILE, int CHANNELS, int STEP, bool HALF>
 void multiply_pixels(const TileArguments<T>& a) {
   using V = Native<T>;
+  using Half = Vec<T, (V::lanes > 1 ? V::lanes / 2 : 1)>;
+  constexpr int whole = HALF ? BLOCKS - 1 : BLOCKS;
   constexpr int lanes = V::lanes;
   const int64_t step = STEP > 0 ? STEP * CHANNELS : a.pixel_step;
   V acc[BLOCKS][TILE];
@@ -76,6 +80,9 @@ void multiply_pixels(const TileArguments<T>& a) {
       acc[r][t] = V::zero();
     }
   }
+  [[maybe_unused]] Half part[TILE];
+#pragma GCC unroll 16
+  for (int t = 0; t < TILE; ++t) part[t] = Half::zero();
   const T* w = a.weight;
   [[maybe_unused]] const T* ahead = a.ahead;
   for (int64_t b = 0; b < a.src_blocks; ++b) {
@@ -90,16 +97,25 @@ void multiply_pixels(const TileArguments<T>& a) {
         }
         V weight[BLOCKS];
 #pragma GCC unroll 2
-        for (int r = 0; r < BLOCKS; ++r) weight[r] = V::load(w + r * lanes);
+        for (int r = 0; r < whole; ++r) weight[r] = V::load(w + r * lanes);
+        [[maybe_unused]] Half rest;
+        if constexpr (HALF) rest = Half::load(w + whole * lanes);
 #pragma GCC unroll 16
         for (int t = 0; t < TILE; ++t) {
           const V x = V::broadcast(p[t * step + i]);
 #pragma GCC unroll 2
-          for (int r = 0; r < BLOCKS; ++r) acc[r][t] = fma(weight[r], x, acc[r][t]);
+          for (int r = 0; r < whole; ++r) acc[r][t] = fma(weight[r], x, acc[r][t]);
+          if constexpr (HALF) {
+            part[t] = fma(rest, Half::broadcast(p[t * step + i]), part[t]);
+          }
         }
       }
     }
     w += a.weight_skip;
+  }
+  if constexpr (HALF) {
+#pragma GCC unroll 16
+    for (int t = 0; t < TILE; ++t) acc[whole][t] = widened<V>(part[t]);
   }
   if (a.add) {  // after the sum and not before: many short sums are more exact than a long one
 #pragma GCC unroll 2
@@ -144,9 +160,9 @@ template <class T>
 using TileKernel = void (*)(const TileArguments<T>&);
 
 // The kernels for the tile sizes, in their order.
-template <class T, int BLOCKS, int CHANNELS, int STEP>
+template <class T, int BLOCKS, int CHANNELS, int STEP, bool HALF = false>
 const TileKernel<T>* tile_kernels() {
-#define RUSHLIGHT_TILE(n) multiply_pixels<T, BLOCKS, n, CHANNELS, STEP>
+#define RUSHLIGHT_TILE(n) multiply_pixels<T, BLOCKS, n, CHANNELS, STEP, HALF>
 #if RUSHLIGHT_VECTOR_BYTES == 64
   static constexpr TileKernel<T> kernels[] = {
       RUSHLIGHT_TILE(14), RUSHLIGHT_TILE(12), RUSHLIGHT_TILE(10), RUSHLIGHT_TILE(8),

@@ -101,6 +101,14 @@ RUSHLIGHT_INLINE V clamp(V x, V low, V high) {
   return {raised.raw > high.raw ? high.raw : raised.raw};
 }
 
+// The lanes of a shorter vector with zeros behind them.
+template <class V, class T, int LANES>
+RUSHLIGHT_INLINE V widened(Vec<T, LANES> v) {
+  V wide = V::zero();
+  memcpy(&wide.raw, &v.raw, sizeof(v.raw));
+  return wide;
+}
+
 // x below zero becomes zero; NaN and -0.0 pass as they are.
 template <class V>
 RUSHLIGHT_INLINE V relu(V x) {
