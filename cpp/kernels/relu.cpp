@@ -15,7 +15,6 @@ void relu_forward(const Run& run, int64_t n, const T* src, T* dst) {
   parallel_elements(run, n, [&](int64_t begin, int64_t end) {
     for_each_vector<T>(begin, end, [&](auto v, int64_t i) {
       using V = decltype(v);
-      __builtin_prefetch(dst + i + ahead<T>, 1);
       relu(V::load(src + i)).store(dst + i);
     });
   });
@@ -28,7 +27,6 @@ void relu_backward(const Run& run, int64_t n, const T* dst, const T* diff_dst, T
       using V = decltype(v);
       // Compilers load diff_dst under the mask that comes from dst: one miss waits for the other.
       __builtin_prefetch(diff_dst + i + ahead<T>);
-      __builtin_prefetch(diff_src + i + ahead<T>, 1);
       keep_where_positive(V::load(dst + i), V::load(diff_dst + i)).store(diff_src + i);
     });
   });
