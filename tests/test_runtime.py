@@ -218,6 +218,39 @@ def test_empty_cache_gives_memory_back() -> None:
     assert _core.pool_stats()["cached"] == 0
 
 
+_RESIDENT = """
+import numpy as np, rushlight
+from rushlight import _core
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+src = np.ones(1 << 17, np.float32)
+arrays = [_core.relu(src) for _ in range(128)]  # 64 MiB, in blocks that share large pages
+kept, held = arrays[::32], resident()
+del arrays
+rushlight.empty_cache()
+freed = held - resident()
+print(freed, _core.pool_stats()["cached"], all((each == 1).all() for each in kept))
+again = [_core.relu(src) for _ in range(128)]
+print(all((each == 1).all() for each in [*kept, *again]), _core.pool_stats()["cached"])
+del kept, again
+rushlight.empty_cache()
+print(held - resident(), _core.pool_stats()["cached"])
+"""
+
+
+@needs_pool
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_small_blocks_give_their_pages_back_around_those_in_use() -> None:
+    some, reused, all_of_it = (each.split() for each in _python(_RESIDENT).stdout.splitlines())
+    assert int(some[0]) > 48 << 20
+    assert some[1:] == ["0", "True"]
+    assert reused == ["True", "0"]
+    assert int(all_of_it[0]) > 56 << 20
+    assert all_of_it[1] == "0"
+
+
 @needs_pool
 def test_the_pool_is_bounded() -> None:
     code = """
