@@ -14,11 +14,13 @@ struct Route {
   bool plain_src = false;
 };
 
-// Whether an algorithm was forced, or images are so small that vectors are better filled with them.
+// Whether an algorithm was forced, or images are so small that vectors are better filled with them:
+// blocks that are there already, of pixels that fill a vector, are not worth turning for that.
 template <class T>
-bool left_to_planes(const Conv2dShape& s) {
-  return s.algorithm != ConvAlgorithm::automatic ||
-         runtime::kernels<T>().conv2d->algorithm(s) == ConvAlgorithm::chwn;
+bool left_to_planes(const Conv2dShape& s, bool in_blocks) {
+  if (s.algorithm != ConvAlgorithm::automatic) return true;
+  if (in_blocks && s.oh * s.ow >= runtime::kernels<T>().blocked->lanes) return false;
+  return runtime::kernels<T>().conv2d->algorithm(s) == ConvAlgorithm::chwn;
 }
 
 // Whether so many output channels fill their blocks: what is turned for little is better not
@@ -33,7 +35,7 @@ Route route_of(const Conv2dShape& s, bool src_blocked, ResultLayout layout) {
   if (2 * s.oc < kernels.lanes) return {};  // most lanes would be empty
   const bool few = s.ic <= kFewChannels && s.groups == 1;
   if (!src_blocked && !few && layout == ResultLayout::kept) return {};
-  if (left_to_planes<T>(s)) return {};
+  if (left_to_planes<T>(s, src_blocked)) return {};
   const bool accepts = kernels.algorithm(s, false) != BlockedAlgorithm::none;
   if (src_blocked) return {accepts, false};
   if (few) {
@@ -110,7 +112,7 @@ py::object conv2d_src_by_blocks(const char* op, const Array& weight, Images& dif
   return with_type(diff_dst.dtype(), [&](auto t) -> py::object {
     using T = decltype(t);
     const BlockedGradientKernels<T>& kernels = *runtime::kernels<T>().blocked_gradients;
-    if (!diff_dst.is_blocked() || left_to_planes<T>(s) || !kernels.src_accepts(s)) {
+    if (!diff_dst.is_blocked() || left_to_planes<T>(s, true) || !kernels.src_accepts(s)) {
       return py::none();
     }
     BlockedResult diff_src(op, diff_dst.dtype(), {s.n, s.ic, s.ih, s.iw});
@@ -128,7 +130,8 @@ py::object conv2d_weight_by_blocks(const char* op, Images& src, const Array& wei
   return with_type(diff_dst.dtype(), [&](auto t) -> py::object {
     using T = decltype(t);
     const BlockedGradientKernels<T>& kernels = *runtime::kernels<T>().blocked_gradients;
-    if (!(src.is_blocked() || diff_dst.is_blocked()) || left_to_planes<T>(s)) return py::none();
+    const bool in_blocks = src.is_blocked() || diff_dst.is_blocked();
+    if (!in_blocks || left_to_planes<T>(s, true)) return py::none();
     const bool plain_src = !src.is_blocked() && s.ic <= kFewChannels;
     if (!kernels.weight_accepts(s, plain_src)) return py::none();
     const T* from = (plain_src ? src.given() : src.blocks()).template data<T>();
