@@ -26,9 +26,8 @@ __all__ = ["run_together"]
 Forward: TypeAlias = Callable[..., Any]
 
 # The classes with the forward that they had here, in case somebody replaces it.
-_LAYERS: dict[type, Forward] = {
-    kind: kind.forward for kind in (BatchNorm1d, BatchNorm2d, Conv2d, Linear)
-}
+_NORMS = BatchNorm1d, BatchNorm2d
+_LAYERS: dict[type, Forward] = {kind: kind.forward for kind in (*_NORMS, Conv2d, Linear)}
 _CLAMPS: dict[type, Forward] = {kind: kind.forward for kind in (Hardtanh, ReLU, ReLU6)}
 
 
@@ -40,8 +39,8 @@ def run_together(layer: Any, behind: Any, input: Any) -> Tensor | None:
         return None
     if type(layer) is Conv2d and getattr(input, "ndim", 4) != 4:
         return None  # one image is made a batch, and the result one image again
-    if isinstance(layer, BatchNorm1d | BatchNorm2d) and not layer.training and recording.enabled:
-        return None  # the kernel computes the clamp again in backward, by the batch's statistics
+    if type(layer) in _NORMS and not layer.training and recording.enabled:
+        return None  # backward computes the clamp again, by statistics of the batch only
     clamp = _range_of(behind)
     if clamp is None:
         return None
