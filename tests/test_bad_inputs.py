@@ -286,3 +286,10 @@ def test_edges_that_work(call: Any, expected: Any) -> None:
 def test_a_broadcast_loss_warns() -> None:
     with pytest.warns(UserWarning, match=r"mse_loss: target of shape \[2\].*\[2, 1\]"):
         F.mse_loss(rl.ones(2, 1), rl.ones(2))
+
+
+@pytest.mark.parametrize("eps", [0.0, -1e-9, float("nan")])
+def test_batch_norm_names_its_eps(eps: float) -> None:
+    src = rl.ones(2, 2, 3, 3)
+    with pytest.raises(ValueError, match=f"^batch_norm: eps must be positive .*got {eps}$"):
+        F.batch_norm(src, None, None, training=True, eps=eps)

@@ -35,8 +35,9 @@ void with_kernels(const char* op, const Images& src, const BatchNormShape& shape
 double checked_eps(const char* op, py::handle object, bool training) {
   const double eps = number(op, "eps", object);
   if (training ? eps > 0 : eps >= 0) return eps;
-  raise_value(std::string(op) + ": eps must " + (training ? "be positive" : "not be negative") +
-              ", got " + std::to_string(eps));
+  raise_value(std::string("batch_norm: eps must ") +
+              (training ? "be positive in training" : "not be negative") + ", but got " +
+              std::string(py::str(object)));
 }
 
 template <class T>
