@@ -189,15 +189,18 @@ template <class T>
 using TwoKernel = void (*)(const ChwnProblem&, const T*, const T*, const T*, const Epilogue<T>&, T*,
                            T*);
 
-// Channels of the result that kernels compute at once.
+// Channels of the result that kernels compute at once, for one vector and for two: as many as leave
+// their sums in the registers.
 constexpr int kRowSizes[] = {kMostRows, 8, 4, 2, 1};
+constexpr int kRowSizesOfTwo[] = {RUSHLIGHT_VECTOR_BYTES == 64 ? kMostRows : kMostRows / 2, 4, 2,
+                                  1};
 
-// Calls body(kind, first, rows already done) for `count` rows cut into those sizes.
-template <class Body>
-RUSHLIGHT_INLINE void for_each_rows(int64_t count, const Body& body) {
+// Calls body(kind, rows already done) for `count` rows cut into those sizes.
+template <int KINDS, class Body>
+RUSHLIGHT_INLINE void for_each_rows(const int (&sizes)[KINDS], int64_t count, const Body& body) {
   int64_t done = 0;
   for (int kind = 0; done < count; ++kind) {
-    for (; count - done >= kRowSizes[kind]; done += kRowSizes[kind]) body(kind, done);
+    for (; count - done >= sizes[kind]; done += sizes[kind]) body(kind, done);
   }
 }
 
@@ -231,10 +234,9 @@ struct Chwn {
                      dst + block * lanes * image + first * plane, image);
   }
 
-  // Whether every position has one pair, under one tap, and there are registers for two vectors.
+  // Whether every position has one pair, under one tap.
   bool takes_two() const {
-    return RUSHLIGHT_VECTOR_BYTES == 64 && plan.p.taps == 1 && !plan.p.depthwise &&
-           pairs.begin[pairs.groups] == pairs.groups;
+    return plan.p.taps == 1 && !plan.p.depthwise && pairs.begin[pairs.groups] == pairs.groups;
   }
   // Where the source of a position lies that has one pair.
   int64_t source_of(int64_t position) const {
@@ -243,7 +245,7 @@ struct Chwn {
   }
 
   void compute_two(int kind, int64_t row, const T* x, const T* y, T* to_x, T* to_y) const {
-    static constexpr TwoKernel<T> kernels[] = {multiply_two<12, T>, multiply_two<8, T>,
+    static constexpr TwoKernel<T> kernels[] = {multiply_two<kRowSizesOfTwo[0], T>,
                                                multiply_two<4, T>, multiply_two<2, T>,
                                                multiply_two<1, T>};
     kernels[kind](plan.p, x, y, weight + row * plan.p.row_step, epilogue.at(row, 0), to_x, to_y);
@@ -251,18 +253,26 @@ struct Chwn {
 
   // Some rows of the result of one block of images, all positions.
   void compute_rows(int64_t first, int64_t count, const T* turned, T* to) const {
+    const int64_t single = takes_two() ? pairs.groups / 2 * 2 : 0;
+    for_each_rows(kRowSizesOfTwo, single > 0 ? count : 0, [&](int kind, int64_t done) {
+      T* result = to + done * plan.p.dst_plane * lanes;
+      for (int64_t q = 0; q < single; q += 2) {
+        compute_two(kind, first + done, turned + source_of(q), turned + source_of(q + 1),
+                    result + q * lanes, result + (q + 1) * lanes);
+      }
+    });
+    compute_positions(single, first, count, turned, to);
+  }
+
+  // Those from a position on, one by one.
+  void compute_positions(int64_t from, int64_t first, int64_t count, const T* turned, T* to) const {
     static constexpr PositionKernel<T> kernels[] = {
         multiply_position<12, T>, multiply_position<8, T>, multiply_position<4, T>,
         multiply_position<2, T>, multiply_position<1, T>};
-    for_each_rows(count, [&](int kind, int64_t done) {
+    for_each_rows(kRowSizes, from < pairs.groups ? count : 0, [&](int kind, int64_t done) {
       const int64_t row = first + done;
       T* result = to + done * plan.p.dst_plane * lanes;
-      int64_t q = 0;
-      for (; takes_two() && q + 2 <= pairs.groups; q += 2) {
-        compute_two(kind, row, turned + source_of(q), turned + source_of(q + 1), result + q * lanes,
-                    result + (q + 1) * lanes);
-      }
-      for (; q < pairs.groups; ++q) {
+      for (int64_t q = from; q < pairs.groups; ++q) {
         kernels[kind](plan.p, pairs.pairs + pairs.begin[q], pairs.begin[q + 1] - pairs.begin[q],
                       backward, turned, weight + row * plan.p.row_step, epilogue.at(row, 0),
                       result + q * lanes);
@@ -273,7 +283,7 @@ struct Chwn {
   // The same of two blocks of images of one position.
   void compute_rows_of_two(int64_t first, int64_t count, const T* turned, T* to) const {
     const T* other = turned + plan.p.src_image() * lanes;
-    for_each_rows(count, [&](int kind, int64_t done) {
+    for_each_rows(kRowSizesOfTwo, count, [&](int kind, int64_t done) {
       T* result = to + done * lanes;
       compute_two(kind, first + done, turned + source_of(0), other + source_of(0), result,
                   result + plan.dst_block());

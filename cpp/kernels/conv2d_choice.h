@@ -121,16 +121,28 @@ bool depthwise_by_images(const Conv2dShape& s, int64_t longest) {
          chwn_accepts(s);
 }
 
+// Pixels up to which the planes of a depthwise convolution are short enough for blocks of channels;
+// measured.
+template <class T>
+int64_t short_plane(const Conv2dShape& s) {
+  constexpr int64_t lanes = Native<T>::lanes;
+  const bool fills_blocks = 10 * s.ic >= 9 * round_up(s.ic, lanes);
+  if constexpr (RUSHLIGHT_VECTOR_BYTES == 64) {
+    const bool has_work = !is_strided(s) || s.kw > 3;
+    return fills_blocks && has_work ? 3136 : is_strided(s) ? 64 : 256;
+  } else {
+    // Turning channels to lanes costs as much as for longer vectors, and gains less.
+    if (!fills_blocks) return 64;
+    return !is_strided(s) ? 256 : s.kw > 3 ? 3136 : 1024;
+  }
+}
+
 // Of those for groups of one input channel; measured.
 template <class T>
 ConvAlgorithm choose_depthwise(const Conv2dShape& s, Direction direction) {
   if (depthwise_by_images<T>(s, kTinyImage)) return ConvAlgorithm::chwn;
-  constexpr int64_t lanes = Native<T>::lanes;
-  const bool fills_blocks = 10 * s.ic >= 9 * round_up(s.ic, lanes);
-  const bool has_work = !is_strided(s) || s.kw > 3;
-  const int64_t short_plane = fills_blocks && has_work ? 3136 : is_strided(s) ? 64 : 256;
-  const bool is_short = larger(s.ih * s.iw, s.oh * s.ow) <= short_plane;
-  if (is_short && s.ic >= lanes && accepts<T>(s, ConvAlgorithm::blocked, direction)) {
+  const bool is_short = larger(s.ih * s.iw, s.oh * s.ow) <= short_plane<T>(s);
+  if (is_short && s.ic >= Native<T>::lanes && accepts<T>(s, ConvAlgorithm::blocked, direction)) {
     return ConvAlgorithm::blocked;
   }
   if (direction == Direction::backward_src && depthwise_by_images<T>(s, 2 * kTinyImage)) {

@@ -292,7 +292,9 @@ void direct_forward(const Run& run, const Conv2dShape& s, const T* src, const T*
 template <class T>
 double direct_cost(const Conv2dShape& s) {
   const DirectPlan<T> plan(s);
-  constexpr double per_element = 0.25, per_vector = 4, per_weight = 2;
+  constexpr double per_vector = 4, per_weight = 2;
+  // Short vectors take columns apart slowly.
+  const double per_element = RUSHLIGHT_VECTOR_BYTES < 64 && s.stride_w > 1 ? 1.25 : 0.25;
   const double units = static_cast<double>(plan.units);
   const double vectors =
       static_cast<double>(ceil_div(plan.band.positions(plan.band_rows), plan.lanes)) * units;

@@ -99,25 +99,17 @@ __attribute__((noinline)) void store_edge(const T* tile, int64_t ld, const Outpu
   }
 }
 
-// The part of C that a tile covers, from (row, col) on.
+// The part of C that some tiles cover, from (row, col) on.
 struct TilePlace {
   int64_t row, col;
-  int rows, cols;
+  int64_t rows;
+  int cols;
 };
 
-// C[place] (+)= A panel * B panel, computing the first ROWS rows and VECTORS vectors of the panels;
-// the place is at most that large.
+// The sums of ROWS rows and VECTORS vectors of one block of K, in registers.
 template <int ROWS, int VECTORS, class V, class T>
-__attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
-                                             const Output<T>& out, const TilePlace& place) {
-  const T* c = out.c + place.row * out.ldc + place.col;
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i) {
-    // C is needed when the sums are done: by then it has come nearer.
-    if (i < place.rows) __builtin_prefetch(c + i * out.ldc, 1);
-    if (i < place.rows) __builtin_prefetch(c + i * out.ldc + place.cols - 1, 1);
-  }
-  V acc[ROWS][VECTORS];
+RUSHLIGHT_INLINE void multiply_in_registers(int64_t k, const T* a, const T* b,
+                                            V (&acc)[ROWS][VECTORS]) {
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; ++i) {
 #pragma GCC unroll 2
@@ -134,12 +126,33 @@ __attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
       for (int v = 0; v < VECTORS; ++v) acc[i][v] = fma(a_value, b_row[v], acc[i][v]);
     }
   }
-  if (place.rows == ROWS && place.cols == VECTORS * V::lanes) {
-    return store_vectors(acc, out, place.row, place.col);
+}
+
+// C[place] (+)= A panels * B panel, panel of A after panel, computing the first ROWS rows and
+// VECTORS vectors of each; the place is at most that wide.
+template <int ROWS, int VECTORS, class V, class T>
+__attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
+                                             const Output<T>& out, const TilePlace& place) {
+  const int64_t end = place.row + place.rows;
+  for (int64_t row = place.row; row < end; row += ROWS, a += k * tile_rows) {
+    const T* c = out.c + row * out.ldc + place.col;
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) {
+      // C is needed when the sums are done: by then it has come nearer.
+      __builtin_prefetch(c + i * out.ldc, 1);
+      __builtin_prefetch(c + i * out.ldc + place.cols - 1, 1);
+    }
+    V acc[ROWS][VECTORS];
+    multiply_in_registers(k, a, b, acc);
+    if (row + ROWS <= end && place.cols == VECTORS * V::lanes) {
+      store_vectors(acc, out, row, place.col);
+      continue;
+    }
+    T tile[ROWS * VECTORS * V::lanes];
+    store_vectors(acc, Output<T>{tile, VECTORS * V::lanes, false, {}}, 0, 0);
+    const int rows = static_cast<int>(end - row < ROWS ? end - row : ROWS);
+    store_edge(tile, VECTORS * V::lanes, out, row, place.col, rows, place.cols);
   }
-  T tile[ROWS * VECTORS * V::lanes];
-  store_vectors(acc, Output<T>{tile, VECTORS * V::lanes, false, {}}, 0, 0);
-  store_edge(tile, VECTORS * V::lanes, out, place.row, place.col, place.rows, place.cols);
 }
 
 // The last columns of a matrix seldom fill a tile: one vector may do, and where vectors are 64
@@ -156,30 +169,41 @@ RUSHLIGHT_INLINE void multiply_columns(int64_t k, const T* a, const T* b, const 
   multiply_rows<ROWS, tile_vectors, V>(k, a, b, out, place);
 }
 
+// C[place] (+)= A panels * B panel for a place of one panel's width and any number of rows.
 // The last rows of a matrix seldom fill a tile: a third of one, or two, may do.
 template <class T>
-RUSHLIGHT_INLINE void multiply_tile(int64_t k, const T* a, const T* b, const Output<T>& out,
-                                    const TilePlace& place) {
+RUSHLIGHT_INLINE void multiply_tiles(int64_t k, const T* a, const T* b, const Output<T>& out,
+                                     TilePlace place) {
   constexpr int third = (tile_rows + 2) / 3;
-  if (place.rows <= third) return multiply_columns<third>(k, a, b, out, place);
-  if (place.rows <= 2 * third) return multiply_columns<2 * third>(k, a, b, out, place);
-  multiply_columns<tile_rows>(k, a, b, out, place);
+  const int64_t whole = (place.rows + tile_rows - 1 - 2 * third) / tile_rows * tile_rows;
+  const int64_t left = place.rows - whole;
+  if (whole > 0) {
+    multiply_columns<tile_rows>(k, a, b, out,
+                                {place.row, place.col, left < 0 ? place.rows : whole, place.cols});
+  }
+  if (left <= 0) return;
+  place.row += whole, place.rows = left, a += whole * k;
+  if (left <= third) return multiply_columns<third>(k, a, b, out, place);
+  multiply_columns<2 * third>(k, a, b, out, place);
 }
 
-// multiply_tile for a window whose columns belong to several images.
+// The same for a window whose columns belong to several images.
 template <class T>
-inline void multiply_tile_in_planes(int64_t k, const T* a, const T* b, const Output<T>& out,
-                                    const TilePlace& place) {
-  const Output<T> window = out.at(place.row, place.col);
-  int64_t room;
-  const Output<T> first = window.inside(0, &room);
-  if (place.cols <= room) return multiply_tile(k, a, b, first, {0, 0, place.rows, place.cols});
+__attribute__((noinline)) void multiply_tiles_of_images(int64_t k, const T* a, const T* b,
+                                                        const Output<T>& out,
+                                                        const TilePlace& place) {
   T tile[tile_rows * tile_cols<T>];
-  multiply_tile(k, a, b, Output<T>{tile, tile_cols<T>, false, {}}, {0, 0, place.rows, place.cols});
-  for (int64_t j = 0; j < place.cols; j += room) {
-    const Output<T> part = window.inside(j, &room);
-    const int64_t left = place.cols - j;
-    store_edge(tile + j, tile_cols<T>, part, 0, 0, place.rows, room < left ? room : left);
+  for (int64_t i = 0; i < place.rows; i += tile_rows, a += k * tile_rows) {
+    const int64_t rows = place.rows - i < tile_rows ? place.rows - i : int64_t{tile_rows};
+    const Output<T> window = out.at(place.row + i, place.col);
+    multiply_tiles(k, a, b, Output<T>{tile, tile_cols<T>, false, {}}, {0, 0, rows, place.cols});
+    int64_t room;
+    for (int64_t j = 0; j < place.cols; j += room) {
+      const Output<T> part = window.inside(j, &room);
+      const int64_t left = place.cols - j;
+      store_edge(tile + j, tile_cols<T>, part, 0, 0, static_cast<int>(rows),
+                 room < left ? room : left);
+    }
   }
 }
 
@@ -191,17 +215,20 @@ template <class T>
 void multiply_panels(int64_t m, int64_t n, int64_t k, const T* a, const T* b,
                      const Output<T>& out) {
   for (int64_t m0 = 0; m0 < m; m0 += kMaxBlockM) {
-    const int64_t end = m - m0 < kMaxBlockM ? m : m0 + kMaxBlockM;
+    const int64_t rows = m - m0 < kMaxBlockM ? m - m0 : kMaxBlockM;
+    const T* from = a + m0 * k;
     for (int64_t j = 0; j < n; j += tile_cols<T>) {
       const int cols = static_cast<int>(n - j < tile_cols<T> ? n - j : tile_cols<T>);
-      for (int64_t i = m0; i < end; i += tile_rows) {
-        const int rows = static_cast<int>(m - i < tile_rows ? m - i : tile_rows);
-        const TilePlace place{i, j, rows, cols};
-        if (out.plane == 0) {
-          multiply_tile(k, a + i * k, b + j * k, out, place);
-        } else {
-          multiply_tile_in_planes(k, a + i * k, b + j * k, out, place);
-        }
+      if (out.plane == 0) {
+        multiply_tiles(k, from, b + j * k, out, {m0, j, rows, cols});
+        continue;
+      }
+      int64_t room;
+      const Output<T> image = out.at(0, j).inside(0, &room);
+      if (cols <= room) {
+        multiply_tiles(k, from, b + j * k, image, {m0, 0, rows, cols});
+      } else {
+        multiply_tiles_of_images(k, from, b + j * k, out, {m0, j, rows, cols});
       }
     }
   }

@@ -187,7 +187,7 @@ void linear_prepare(const Run& run, const LinearShape& s, const T* weight, T* to
 
 // Vectors that rows may fill to meet a weight that is not packed as it lies, as images of one pixel
 // whose convolution this is; of the gradient, those of diff_dst.
-constexpr int64_t kRowVectors = RUSHLIGHT_VECTOR_BYTES == 64 ? 4 : 2;
+constexpr int64_t kRowVectors = RUSHLIGHT_VECTOR_BYTES == 64 ? 4 : 8;
 constexpr int64_t kGradientRowVectors = 2;
 
 template <class T>

@@ -77,15 +77,19 @@ struct MatrixPacker {
   template <int WIDTH>
   void pack_rows(T* panel, const T* from, int count, int64_t kc) const {
     if (count == WIDTH) {
-      for (int64_t k = 0; k < kc; ++k)
-        memcpy(panel + k * WIDTH, from + k * k_stride, sizeof(T) * WIDTH);
+      for (int64_t k = 0; k < kc; ++k) {
+        const T* row = from + k * k_stride;
+        for (int64_t i = 0; i < WIDTH; i += 64 / int64_t{sizeof(T)})
+          __builtin_prefetch(row + WIDTH + i);
+        memcpy(panel + k * WIDTH, row, sizeof(T) * WIDTH);
+      }
       return;
     }
     for (int64_t k = 0; k < kc; ++k) copy_run(panel + k * WIDTH, from + k * k_stride, count);
     zero_columns<WIDTH>(panel, count, kc);
   }
 
-  // The transposing case, in blocks of 4 x 4.
+  // The transposing case, in blocks of four elements of four, or at the end of two, rows.
   template <int WIDTH>
   void pack_columns(T* panel, const T* from, int count, int64_t kc) const {
     int w = 0;
@@ -97,6 +101,16 @@ struct MatrixPacker {
       }
       for (; k < kc; ++k) {
         for (int i = 0; i < 4; ++i) panel[k * WIDTH + w + i] = rows[i * outer_stride + k];
+      }
+    }
+    for (; WIDTH % 4 == 2 && w + 2 <= count; w += 2) {
+      const T* rows = from + w * outer_stride;
+      int64_t k = 0;
+      for (; k + 4 <= kc; k += 4) {
+        transpose_2x4(rows + k, outer_stride, panel + k * WIDTH + w, WIDTH);
+      }
+      for (; k < kc; ++k) {
+        for (int i = 0; i < 2; ++i) panel[k * WIDTH + w + i] = rows[i * outer_stride + k];
       }
     }
     for (; w < count; ++w) {

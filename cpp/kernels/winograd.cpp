@@ -139,14 +139,14 @@ struct Winograd {
           T* c = results + point * plan.result_stride() + r * tile_rows * plan.result_row() +
                  panel * plan.cols;
           const int rows = whole_thirds(p.oc - (row_panel + r) * tile_rows);
-          multiply_tile(kc, a, b, Output<T>{c, plan.result_row(), k_block > 0, {}},
-                        {0, 0, rows, cols});
+          multiply_tiles(kc, a, b, Output<T>{c, plan.result_row(), k_block > 0, {}},
+                         {0, 0, rows, cols});
         }
       }
     }
   }
 
-  // Sizes that multiply_tile stores without a detour: results have room for whole tiles.
+  // Sizes that multiply_tiles stores without a detour: results have room for whole tiles.
   static int whole_vectors(int64_t cols) {
     constexpr int lanes = Native<T>::lanes;
     if (RUSHLIGHT_VECTOR_BYTES == 64 && cols <= lanes / 2) return lanes / 2;

@@ -259,6 +259,18 @@ RUSHLIGHT_INLINE void transpose_4x4(const T* from, int64_t from_stride, T* to, i
   interleave_high(ac_high, bd_high).store(to + 3 * to_stride);
 }
 
+// The same of two rows of four.
+template <class T>
+RUSHLIGHT_INLINE void transpose_2x4(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  using V = Vec<T, 4>;
+  const V a = V::load(from), b = V::load(from + from_stride);
+  const V low = interleave_low(a, b), high = interleave_high(a, b);
+  memcpy(to, &low.raw, 2 * sizeof(T));
+  memcpy(to + to_stride, reinterpret_cast<const T*>(&low.raw) + 2, 2 * sizeof(T));
+  memcpy(to + 2 * to_stride, &high.raw, 2 * sizeof(T));
+  memcpy(to + 3 * to_stride, reinterpret_cast<const T*>(&high.raw) + 2, 2 * sizeof(T));
+}
+
 // Calls body(V{}, i) for the elements from begin to end: V is the machine's vector, and one lane
 // for the rest.
 template <class T, class Body>
