@@ -131,6 +131,29 @@ def test_the_functions_beside_conv2d_and_linear() -> None:
     assert rl.allclose(found, rl.nn.functional.linear(rows, matrix, b).relu(), atol=1e-5)
 
 
+def test_a_scale_without_a_shift() -> None:
+    scale = rl.randn(20)
+    per_channel = scale.reshape(1, -1, 1, 1)
+    for channels in (3, 16):  # which give blocks of channels and planes
+        x, w = rl.randn(2, channels, 8, 8), rl.randn(20, channels, 3, 3)
+        window = (1, 1), (1, 1), (1, 1), 1
+        expected = rl.nn.functional.conv2d(x, w, None, *window) * per_channel
+        assert rl.allclose(conv2d_fused(x, w, None, *window, scale=scale), expected, atol=1e-4)
+        # As a graph compiler leaves it: a product that no weight has taken in.
+        fast = rl.compile(rl.nn.Sequential(rl.nn.ReLU(), Scaled(rl.randn(channels, 1, 1))))
+        with rl.no_grad():
+            assert rl.allclose(fast(x), fast.module(x), atol=1e-6)
+
+
+class Scaled(rl.nn.Module):
+    def __init__(self, factor: rl.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("factor", factor)
+
+    def forward(self, x: rl.Tensor) -> rl.Tensor:
+        return x * self.factor
+
+
 def test_what_is_refused() -> None:
     x, w, window = rl.randn(1, 2, 4, 4), rl.randn(3, 2, 3, 3), ((1, 1), (0, 0), (1, 1), 1)
     with pytest.raises(ValueError, match=r"conv2d: scale has shape \(2,\), expected \(3,\)"):

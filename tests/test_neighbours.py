@@ -226,6 +226,152 @@ def test_a_saved_result_that_was_changed_is_noticed() -> None:
         loss.backward()
 
 
+CONVOLUTIONS: dict[str, tuple[Callable[[], nn.Conv2d], tuple[int, ...]]] = {
+    "few channels": (lambda: nn.Conv2d(3, 32, 3, 2, 1, bias=False), (2, 3, 33, 33)),
+    "one channel": (lambda: nn.Conv2d(1, 8, 3, 1, 1, bias=False), (4, 1, 8, 8)),
+    "winograd": (lambda: nn.Conv2d(64, 64, 3, 1, 1, bias=False), (1, 64, 28, 28)),
+    "deep": (lambda: nn.Conv2d(200, 300, 3, 1, 1, bias=False), (1, 200, 7, 7)),
+    "direct": (lambda: nn.Conv2d(10, 10, 3, 1, 1, bias=False), (16, 10, 32, 32)),
+    "strided": (lambda: nn.Conv2d(64, 128, 3, 2, 1, bias=False), (1, 64, 28, 28)),
+    "dilated": (lambda: nn.Conv2d(20, 17, 3, 1, 2, 2, bias=False), (2, 20, 9, 11)),
+    "pointwise": (lambda: nn.Conv2d(17, 30, 1, bias=False), (3, 17, 9, 9)),
+    "few outputs": (lambda: nn.Conv2d(32, 5, 1, bias=False), (4, 32, 9, 9)),
+    "tiny planes": (lambda: nn.Conv2d(48, 40, 1, bias=False), (16, 48, 2, 2)),
+    "grouped": (lambda: nn.Conv2d(64, 64, 3, 1, 1, groups=32, bias=False), (1, 64, 28, 28)),
+    "depthwise": (lambda: nn.Conv2d(24, 24, 3, 1, 1, groups=24, bias=False), (2, 24, 14, 14)),
+    "depthwise, strided": (
+        lambda: nn.Conv2d(40, 40, 5, 2, 2, groups=40, bias=False),
+        (1, 40, 15, 15),
+    ),
+    "depthwise, long rows": (
+        lambda: nn.Conv2d(8, 8, 3, 1, 1, groups=8, bias=False),
+        (1, 8, 112, 112),
+    ),
+    "depthwise x2": (lambda: nn.Conv2d(6, 12, 3, 1, 1, groups=6, bias=False), (1, 6, 9, 9)),
+    "no image": (lambda: nn.Conv2d(3, 8, 3, bias=False), (0, 3, 8, 8)),
+}
+
+
+def with_statistics(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    with rushlight.no_grad():
+        for values in (norm.running_mean, norm.weight, norm.bias):
+            if values is not None:
+                values.normal_()
+        norm.running_var.uniform_(0.3, 2.0)
+    return norm
+
+
+def normed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list that grows with each convolution that is run with its batch norm."""
+    calls: list[Any] = []
+    own = nn.Conv2d._normed
+    monkeypatch.setattr(
+        nn.Conv2d, "_normed", lambda self, *args: calls.append(self) or own(self, *args)
+    )
+    return calls
+
+
+@pytest.mark.parametrize("dtype", [rushlight.float32, rushlight.float64])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("clamp", [None, *CLAMPS])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_normed_convolution_has_the_bits_of_both(
+    name: str,
+    clamp: str | None,
+    affine: bool,
+    dtype: Any,
+    isa: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make, shape = CONVOLUTIONS[name]
+    rushlight.manual_seed(2)
+    conv = make()
+    norm = with_statistics(nn.BatchNorm2d(conv.out_channels, affine=affine))
+    behind = [] if clamp is None else [CLAMPS[clamp](True)]
+    model = nn.Sequential(conv, norm, *behind).to(dtype).eval()
+    first = nn.Conv2d(3, shape[1], 1).to(dtype)
+    calls = normed(monkeypatch)
+    with rushlight.no_grad():
+        in_blocks = first(rushlight.randn(shape[0], 3, *shape[2:], dtype=dtype))
+        for x in (rushlight.randn(*shape, dtype=dtype), in_blocks):
+            expected = one_by_one(model)(x).numpy()
+            assert calls == []
+            for _ in range(3):  # the weight is kept from the second time on
+                np.testing.assert_array_equal(model(x).numpy(), expected)
+            assert calls == [conv] * 3
+            calls.clear()
+
+
+def test_what_does_not_fit_is_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = normed(monkeypatch)
+    x = rushlight.randn(2, 3, 8, 8)
+
+    def run(conv: nn.Conv2d, norm: Any, image: Any = x, training: bool = False) -> Any:
+        model = nn.Sequential(conv, norm, nn.ReLU()).train(training)
+        return model(image)
+
+    with rushlight.no_grad():
+        run(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))  # whose bias would be rounded otherwise
+        run(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), training=True)
+        run(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8, track_running_stats=False))
+        run(nn.Conv2d(3, 8, 3, bias=False, padding="same"), nn.BatchNorm2d(8))
+        run(nn.Conv2d(3, 8, 3, bias=False, padding=1, padding_mode="reflect"), nn.BatchNorm2d(8))
+        with pytest.raises(ValueError, match="batch_norm"):
+            run(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(9))
+        with pytest.raises(TypeError, match="batch_norm"):
+            run(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8).double())
+        with pytest.raises(ValueError, match="4D"):
+            run(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), x[0])
+        norm = nn.BatchNorm2d(8)
+        norm.eps = -1.0
+        with pytest.raises(ValueError, match="eps"):
+            run(nn.Conv2d(3, 8, 3, bias=False), norm)
+    run(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8))  # gradients are recorded
+    assert calls == []
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_hooks_see_all_three(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = normed(monkeypatch)
+    norm = with_statistics(nn.BatchNorm2d(16))
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, bias=False), norm, nn.ReLU()).eval()
+    x = rushlight.randn(2, 3, 9, 9)
+    seen: list[Any] = []
+    with rushlight.no_grad():
+        expected = model(x).numpy()
+        assert len(calls) == 1
+        model[number].register_forward_hook(lambda *args: seen.append(args[2].numpy().copy()))
+        np.testing.assert_array_equal(model(x).numpy(), expected)
+    assert len(seen) == 1
+    # The relu alone runs after the other two, which may still run as one.
+    assert len(calls) == (2 if number == 2 else 1)
+
+
+def test_a_changed_batch_norm_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    norm = with_statistics(nn.BatchNorm2d(16))
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, bias=False), norm).eval()
+    x = rushlight.randn(2, 3, 9, 9)
+    with rushlight.no_grad():
+        for change in (
+            lambda: norm.running_mean.add_(1.0),
+            lambda: norm.running_var.numpy().__imul__(2.0),
+            lambda: norm.weight.mul_(3.0),
+            lambda: setattr(norm, "bias", nn.Parameter(rushlight.ones(16))),
+            lambda: setattr(norm, "eps", 0.5),
+            lambda: model[0].weight.mul_(2.0),
+        ):
+            change()
+            np.testing.assert_array_equal(model(x).numpy(), one_by_one(model)(x).numpy())
+
+
+def test_errors_of_a_normed_convolution_name_it() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 8, 3, bias=False), nn.BatchNorm2d(8)).eval()
+    with rushlight.no_grad(), pytest.raises(ValueError, match="conv2d") as caught:
+        model(rushlight.randn(2, 3, 8, 8))
+    text = "".join((str(caught.value), *getattr(caught.value, "__notes__", ())))
+    assert "in 0 (Conv2d), given (2, 3, 8, 8)" in text
+
+
 def test_only_known_classes_are_taken_together() -> None:
     for table in (neighbours._LAYERS, neighbours._CLAMPS):
         for kind, forward in table.items():

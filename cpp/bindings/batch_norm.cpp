@@ -116,6 +116,30 @@ py::tuple batch_norm_eval(py::handle src_object, py::handle weight_object, py::h
   return py::make_tuple(dst.release(), mean.release(), rstd.release());
 }
 
+// Scale and shift of each channel: what evaluation comes to.
+py::tuple batch_norm_factors(py::handle weight_object, py::handle bias_object,
+                             py::handle running_mean_object, py::handle running_var_object,
+                             py::handle eps_object) {
+  const char* op = "batch_norm_factors";
+  const Array running_mean(op, "running_mean", running_mean_object);
+  const Array running_var(op, "running_var", running_var_object);
+  const Array weight = Array::optional(op, "weight", weight_object);
+  const Array bias = Array::optional(op, "bias", bias_object);
+  for (const Array* values : {&weight, &bias, &running_var}) {
+    check_same_dtype(op, running_mean, *values);
+    check_shape(op, *values, {running_mean.size()}, "as running_mean has values");
+  }
+  const double eps = checked_eps(op, eps_object, false);
+  Result scale = Result::like(op, running_mean), shift = Result::like(op, running_mean);
+  with_type(running_mean.dtype(), [&](auto t) {
+    using T = decltype(t);
+    runtime::kernels<T>().batch_norm->factors(running_mean.size(), weight.data<T>(), bias.data<T>(),
+                                              running_mean.data<T>(), running_var.data<T>(), eps,
+                                              scale.data<T>(), shift.data<T>());
+  });
+  return py::make_tuple(scale.release(), shift.release());
+}
+
 py::tuple batch_norm_backward(py::handle src_object, py::handle weight_object,
                               py::handle mean_object, py::handle rstd_object,
                               py::handle diff_dst_object, bool training, bool need_src,
@@ -163,6 +187,8 @@ void bind_batch_norm(py::module_& m) {
   m.def("batch_norm_eval", &batch_norm_eval, py::arg("src"), py::arg("weight"), py::arg("bias"),
         py::arg("running_mean"), py::arg("running_var"), py::arg("eps"),
         py::arg("clamp") = py::none());
+  m.def("batch_norm_factors", &batch_norm_factors, py::arg("weight"), py::arg("bias"),
+        py::arg("running_mean"), py::arg("running_var"), py::arg("eps"));
   m.def("batch_norm_backward", &batch_norm_backward, py::arg("src"), py::arg("weight"),
         py::arg("mean"), py::arg("rstd"), py::arg("diff_dst"), py::arg("training"),
         py::arg("need_src"), py::arg("need_weight"), py::arg("need_bias"),

@@ -23,8 +23,8 @@ py::object conv2d(py::handle src_object, py::handle weight_object, py::handle bi
   const Conv2dShape s = conv2d_shape(op, src.sizes(), weight.sizes(),
                                      ConvSettings(op, stride, padding, dilation, groups));
   const ClampArgument clamp(op, clamp_object);
-  if (scale.is_none() && residual.is_none() && clamp.keeps_zeros()) {
-    py::object dst = conv2d_by_blocks(op, src, weight, weight_object, bias, clamp, s,
+  if (residual.is_none() && clamp.keeps_zeros()) {
+    py::object dst = conv2d_by_blocks(op, src, weight, weight_object, scale, bias, clamp, s,
                                       layout_argument(op, layout), cache, version);
     if (!dst.is_none()) return dst;
   }

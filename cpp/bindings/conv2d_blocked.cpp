@@ -46,14 +46,27 @@ Route route_of(const Conv2dShape& s, bool src_blocked, ResultLayout layout) {
   return {accepts && turned, false};
 }
 
-// The bias with zeros for the lanes without a channel.
+// Values of the channels with zeros for the lanes without one; null where there are none and none
+// are needed.
 template <class T>
-std::vector<T> filled_up(const Array& bias, int64_t lanes) {
-  if (!bias) return {};
-  std::vector<T> values(bias.data<T>(), bias.data<T>() + bias.size());
-  values.resize((values.size() + lanes - 1) / lanes * lanes);
-  return values;
-}
+class FilledUp {
+ public:
+  FilledUp(const char* op, const char* name, py::handle object, const Array& weight, int64_t lanes,
+           bool needed = false) {
+    const Array values = Array::optional(op, name, object);
+    check_same_dtype(op, weight, values);
+    check_shape(op, values, {weight.dim(0)}, "as weight has outputs");
+    if (!values && !needed) return;
+    if (values) values_.assign(values.data<T>(), values.data<T>() + values.size());
+    values_.resize(static_cast<size_t>((weight.dim(0) + lanes - 1) / lanes * lanes));
+    data_ = values_.data();
+  }
+  const T* data() const { return data_; }
+
+ private:
+  std::vector<T> values_;
+  const T* data_ = nullptr;
+};
 
 template <class T>
 void run_blocked(const char* op, const Conv2dShape& s, bool plain_src, const T* src,
@@ -77,9 +90,10 @@ void run_blocked(const char* op, const Conv2dShape& s, bool plain_src, const T* 
 }  // namespace
 
 py::object conv2d_by_blocks(const char* op, Images& src, const Array& weight,
-                            py::handle weight_object, py::handle bias_object,
-                            const ClampArgument& clamp, const Conv2dShape& s, ResultLayout layout,
-                            WeightCacheObject* cache, int64_t version) {
+                            py::handle weight_object, py::handle scale_object,
+                            py::handle bias_object, const ClampArgument& clamp,
+                            const Conv2dShape& s, ResultLayout layout, WeightCacheObject* cache,
+                            int64_t version) {
   // Kernels count on sizes whose products fit; what no machine holds is refused where it is made.
   constexpr int64_t most = int64_t{1} << 40;  // elements
   const int64_t sizes[] = {s.n, s.oc, s.oh, s.ow};
@@ -89,12 +103,10 @@ py::object conv2d_by_blocks(const char* op, Images& src, const Array& weight,
     const Route route = route_of<T>(s, src.is_blocked(), layout);
     if (!route.blocked) return py::none();
     const BlockedKernels<T>& kernels = *runtime::kernels<T>().blocked;
-    const Array bias = Array::optional(op, "bias", bias_object);
-    check_same_dtype(op, weight, bias);
-    check_shape(op, bias, {s.oc}, "as weight has outputs");
-    const std::vector<T> shift = filled_up<T>(bias, kernels.lanes);
-    Epilogue<T> epilogue{};
-    if (bias) epilogue.shift = shift.data();
+    const FilledUp<T> scale(op, "scale", scale_object, weight, kernels.lanes);
+    const bool scales = scale.data() != nullptr;
+    const FilledUp<T> shift(op, "bias", bias_object, weight, kernels.lanes, scales);
+    Epilogue<T> epilogue{scale.data(), shift.data()};
     set_clamp(clamp, epilogue);
     BlockedResult dst(op, src.dtype(), {s.n, s.oc, s.oh, s.ow});
     const Array& from = route.plain_src ? src.given() : src.blocks();

@@ -16,9 +16,9 @@ enum class ResultLayout {
 
 // The result, or None where plain kernels have to make it.
 py::object conv2d_by_blocks(const char* op, Images& src, const Array& weight,
-                            py::handle weight_object, py::handle bias, const ClampArgument& clamp,
-                            const Conv2dShape& shape, ResultLayout layout, WeightCacheObject* cache,
-                            int64_t version);
+                            py::handle weight_object, py::handle scale, py::handle bias,
+                            const ClampArgument& clamp, const Conv2dShape& shape,
+                            ResultLayout layout, WeightCacheObject* cache, int64_t version);
 
 // Each of these is None where plain kernels have to make it.
 py::object conv2d_src_by_blocks(const char* op, const Array& weight, Images& diff_dst,

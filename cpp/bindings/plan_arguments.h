@@ -52,6 +52,9 @@ runtime::EpiloguePlaces<T> epilogue(PlanObject& self, const char* op, py::handle
   runtime::EpiloguePlaces<T> places;
   places.scale = self.constant(op, "scale", parts[0], dtype, channels);
   places.shift = self.constant(op, "shift", parts[1], dtype, channels);
+  if (!parts[0].is_none() && parts[1].is_none()) {
+    raise_value(std::string(op) + ": a scale needs a shift");
+  }
   places.residual = self.optional_source(op, "residual", parts[2], bytes);
   const py::object clamp = parts[3];
   if (clamp.is_none()) return places;

@@ -1,5 +1,7 @@
 #include "bindings/prepared.h"
 
+#include <cstring>
+
 #include "bindings/arguments.h"
 #include "bindings/families.h"
 
@@ -26,6 +28,9 @@ EpilogueArguments::EpilogueArguments(const char* op, const Array& src, int64_t c
   check_shape(op, shift_, {channels}, "as weight has outputs");
   check_shape(op, scale_, {channels}, "as weight has outputs");
   check_shape(op, residual_, dst, "the shape of the result");
+  if (!scale_ || shift_) return;
+  zeros_ = Result::like(op, scale_);
+  std::memset(zeros_.data<void>(), 0, static_cast<size_t>(channels * item_size(src.dtype())));
 }
 
 void bind_weight_cache(py::module_& m) {

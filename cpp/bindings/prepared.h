@@ -61,13 +61,15 @@ class EpilogueArguments {
 
   template <class T>
   Epilogue<T> get() const {
-    Epilogue<T> epilogue{scale_.data<T>(), shift_.data<T>(), residual_.data<T>()};
+    const T* shift = shift_ ? shift_.data<T>() : zeros_.data<T>();
+    Epilogue<T> epilogue{scale_.data<T>(), shift, residual_.data<T>()};
     set_clamp(clamp_, epilogue);
     return epilogue;
   }
 
  private:
   Array shift_, scale_, residual_;
+  Result zeros_;  // a shift for a scale that came without
   ClampArgument clamp_;
 };
 

@@ -129,13 +129,14 @@ void batch_norm_eval(const Run& run, const BatchNormShape& s, const T* src, cons
                      const Limits<T>& limits, T* dst, T* mean, T* rstd) {
   for_each_block(run, s, [&](auto planes, const ChannelBlock& b) {
     constexpr bool is_short = decltype(planes)::short_planes;
-    Coefficients<T> k;
-    PerChannel<T> values;
-    note_running(b.channels, weight, running_mean, running_var, eps, b.first, values, mean, rstd);
-    spread<is_short>(b, mean + b.first, k.mean);
-    spread<is_short>(b, values, k.scale);
-    note_values(b.channels, bias, b.first, values);
-    spread<is_short>(b, values, k.shift);
+    Coefficients<T> k{};  // around zero
+    PerChannel<T> scale, shift;
+    const int64_t c = b.first;
+    note_factors(b.channels, at(weight, c), at(bias, c), running_mean + c, running_var + c, eps,
+                 scale, shift);
+    spread<is_short>(b, scale, k.scale);
+    spread<is_short>(b, shift, k.shift);
+    note_running(b.channels, running_mean + c, running_var + c, eps, mean + c, rstd + c);
     normalize<is_short>(b, k, limits, src, dst);
   });
 }
@@ -183,6 +184,6 @@ void batch_norm_backward(const Run& run, const BatchNormShape& s, const T* src, 
 }  // namespace
 
 RUSHLIGHT_DEFINE_FAMILY(BatchNormKernels, batch_norm, batch_norm_train<T>, batch_norm_eval<T>,
-                        batch_norm_backward<T>)
+                        batch_norm_backward<T>, note_factors<T>)
 
 }  // namespace rushlight::RUSHLIGHT_ISA

@@ -40,6 +40,9 @@ struct BatchNormKernels {
   void (*backward)(const Run& run, const BatchNormShape& shape, const T* src, const T* weight,
                    const T* mean, const T* rstd, const T* diff_dst, bool training,
                    const NormClamp<T>* clamp, T* diff_src, T* diff_weight, T* diff_bias);
+  // What eval does to `count` channels: dst = scale * src + shift.
+  void (*factors)(int64_t count, const T* weight, const T* bias, const T* mean, const T* var,
+                  double eps, T* scale, T* shift);
 };
 
 }  // namespace rushlight

@@ -219,12 +219,8 @@ void blocked_affine(const Run& run, const ReorderShape& s, const T* src,
   for_each_stretch<T>(run, s, [&](int64_t image, int64_t block, int64_t first, int64_t count) {
     const int64_t at = ((image * blocks + block) * s.spatial + first) * V::lanes;
     const Epilogue<T> e = epilogue.at(block * V::lanes, at);
-    const V scale = e.scale == nullptr ? V::broadcast(T(1)) : V::load(e.scale);
-    const V shift = e.shift == nullptr ? V::broadcast(T(-0.0)) : V::load(e.shift);
     for (int64_t i = 0; i < count * V::lanes; i += V::lanes) {
-      V x = V::load(src + at + i);
-      if (e.scale != nullptr) x = x * scale;
-      if (e.shift != nullptr) x += shift;
+      V x = scale_and_shift_lanes(V::load(src + at + i), e);
       if (e.residual != nullptr) x += V::load(e.residual + i);
       activate(x, e).store(dst + at + i);
     }

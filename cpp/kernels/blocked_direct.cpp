@@ -158,18 +158,20 @@ struct DirectTask {
           static_cast<int>(last ? s.ic - (plan.src_blocks - 1) * plan.unit : plan.unit);
       const int64_t tap_weights = a.last_channels * blocks * plan.lanes;
       a.add = b > 0;
-      int64_t call = 0;
+      int64_t done = 0;  // tiles
       for (int64_t run = 0; run < runs; ++run) {
         const T* from = src + b * src_block + run * s.stride_h * plan.width * plan.unit;
         a.weight = weight + b * plan.taps * plan.unit * blocks * plan.lanes;
         set_taps(oy + run, tap_weights, a);
-        cut.for_each([&](int kind, int64_t pixel) {
+        cut.for_each([&](int kind, int64_t pixel, int64_t count) {
           const int64_t at = (run * s.ow + pixel) * plan.lanes;
           const Epilogue<T> moved = results.epilogue.at(0, at);
           a.src = from + pixel * a.pixel_step;
+          a.count = count;
           a.dst = results.first + at;
           a.epilogue = last ? &moved : nullptr;
-          ahead.set(a, a.src_blocks * plan.unit * plan.taps, call++);
+          ahead.set(a, a.src_blocks * plan.unit * plan.taps, done);
+          done += count;
           kernels[kind](a);
         });
       }

@@ -243,9 +243,9 @@ void norm_eval(const Run& run, const BatchNormShape& s, const T* src, const T* w
   for (int64_t block = 0; block < cut.blocks; ++block) {
     const int64_t first = block * cut.lanes, count = cut.channels(block);
     BlockValues<T>& k = regions.values[block] = BlockValues<T>{};
-    note_running(count, weight, running_mean, running_var, eps, first, k.scale, mean, rstd);
-    copy_run(k.mean, mean + first, count);
-    note_values(count, bias, first, k.shift);
+    note_factors(count, at(weight, first), at(bias, first), running_mean + first,
+                 running_var + first, eps, k.scale, k.shift);
+    note_running(count, running_mean + first, running_var + first, eps, mean + first, rstd + first);
   }
   parallel(run, cut.blocks * cut.parts, [&](int64_t task, int) {
     const int64_t block = task / cut.parts, part = task % cut.parts;
@@ -320,6 +320,6 @@ void norm_backward(const Run& run, const BatchNormShape& s, const T* src, const 
 }  // namespace
 
 RUSHLIGHT_DEFINE_FAMILY(BlockedNormKernels, blocked_norm, norm_workspace<T>,
-                        {norm_train<T>, norm_eval<T>, norm_backward<T>})
+                        {norm_train<T>, norm_eval<T>, norm_backward<T>, note_factors<T>})
 
 }  // namespace rushlight::RUSHLIGHT_ISA

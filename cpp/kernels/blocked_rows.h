@@ -65,15 +65,9 @@ template <class T, int TILE>
 RUSHLIGHT_INLINE void finish_tile(Native<T>* acc, const Epilogue<T>& e, T* dst) {
   using V = Native<T>;
   constexpr int lanes = V::lanes;
-  if (e.scale != nullptr) {
-    const V scale = V::load(e.scale);
+  if (e.scale != nullptr || e.shift != nullptr) {
 #pragma GCC unroll 8
-    for (int t = 0; t < TILE; ++t) acc[t] = acc[t] * scale;
-  }
-  if (e.shift != nullptr) {
-    const V shift = V::load(e.shift);
-#pragma GCC unroll 8
-    for (int t = 0; t < TILE; ++t) acc[t] += shift;
+    for (int t = 0; t < TILE; ++t) acc[t] = scale_and_shift_lanes(acc[t], e);
   }
   if (e.residual != nullptr) {
 #pragma GCC unroll 8

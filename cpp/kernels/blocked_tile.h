@@ -21,31 +21,32 @@ struct TileArguments {
   int taps;
   int64_t weight_skip;  // elements behind the taps of a source block: those of taps left out
   int64_t pixel_step;   // in src
+  int64_t count;        // of tiles, one behind the other
   T* dst;
   int64_t dst_block_step;
   bool add;                     // to what stands in dst
   const Epilogue<T>* epilogue;  // null: what is stored are sums
-  // Weights that later calls read, to be fetched into the second-level cache: this call goes so
-  // many elements on for each channel.
+  // Weights that later tiles read, to be fetched into the second-level cache: every channel of a
+  // tile goes so many elements on.
   const T* ahead;
   int64_t ahead_step;
 };
 
-// How the weights that follow are fetched by the calls that use these: those that few pixels use
+// How the weights that follow are fetched by the tiles that use these: those that few pixels use
 // come from memory faster than the prefetchers of the machine bring them.
 template <class T>
 class Ahead {
  public:
   // `width` are the weights of one channel and tap, `all` those of the convolution.
-  Ahead(int64_t calls, int64_t width, int64_t all) : width_(width), step_(0) {
-    constexpr int64_t few_calls = 16, in_cache = (int64_t{1} << 20) / int64_t{sizeof(T)};
-    if (calls <= few_calls && all > in_cache) step_ = ceil_div(width, calls);
+  Ahead(int64_t tiles, int64_t width, int64_t all) : width_(width), step_(0) {
+    constexpr int64_t few_tiles = 16, in_cache = (int64_t{1} << 20) / int64_t{sizeof(T)};
+    if (tiles <= few_tiles && all > in_cache) step_ = ceil_div(width, tiles);
   }
-  // Sets what call number `call` fetches of the `channels` times taps that follow.
-  void set(TileArguments<T>& a, int64_t channels, int64_t call) const {
+  // Sets what tiles from number `tile` on fetch of the `channels` times taps that follow.
+  void set(TileArguments<T>& a, int64_t channels, int64_t tile) const {
     a.ahead = a.weight + channels * width_;
     a.ahead_step = step_;
-    if (step_ > 0) a.ahead += call * channels * step_;
+    if (step_ > 0) a.ahead += tile * channels * step_;
   }
 
  private:
@@ -62,31 +63,34 @@ inline constexpr int kTileSizes[] = {6, 5, 4, 3, 2, 1};
 inline constexpr int kTileKinds = sizeof(kTileSizes) / sizeof(int);
 inline constexpr int kLargestTile = kTileSizes[0];
 
+// The sums of a tile's pixels, in registers.
+template <int BLOCKS, int TILE, class V>
+using TileSums = V[BLOCKS][TILE];
+
+// The sums of the tile whose first pixel stands at `src`; `ahead` moves on by what it fetched.
 // A source value vanishes into the loads of its users, or is loaded once: the compiler chooses.
 // HALF says that half of the last block is empty: its sums then take half a vector, which machines
 // that have no units as wide as their vectors add twice as fast.
 template <class T, int BLOCKS, int TILE, int CHANNELS, int STEP, bool HALF>
-void multiply_pixels(const TileArguments<T>& a) {
+RUSHLIGHT_INLINE void sum_pixels(const TileArguments<T>& a, const T* src,
+                                 [[maybe_unused]] const T*& ahead,
+                                 TileSums<BLOCKS, TILE, Native<T>>& acc) {
   using V = Native<T>;
   using Half = Vec<T, (V::lanes > 1 ? V::lanes / 2 : 1)>;
   constexpr int whole = HALF ? BLOCKS - 1 : BLOCKS;
   constexpr int lanes = V::lanes;
   const int64_t step = STEP > 0 ? STEP * CHANNELS : a.pixel_step;
-  V acc[BLOCKS][TILE];
 #pragma GCC unroll 2
   for (int r = 0; r < BLOCKS; ++r) {
 #pragma GCC unroll 16
-    for (int t = 0; t < TILE; ++t) {
-      acc[r][t] = V::zero();
-    }
+    for (int t = 0; t < TILE; ++t) acc[r][t] = V::zero();
   }
   [[maybe_unused]] Half part[TILE];
 #pragma GCC unroll 16
   for (int t = 0; t < TILE; ++t) part[t] = Half::zero();
   const T* w = a.weight;
-  [[maybe_unused]] const T* ahead = a.ahead;
   for (int64_t b = 0; b < a.src_blocks; ++b) {
-    const T* block = a.src + b * a.src_block_step;
+    const T* block = src + b * a.src_block_step;
     const int channels = CHANNELS == 1 || b + 1 < a.src_blocks ? CHANNELS : a.last_channels;
     for (int tap = 0; tap < a.taps; ++tap) {
       const T* p = block + a.tap_offset[tap];
@@ -117,42 +121,60 @@ void multiply_pixels(const TileArguments<T>& a) {
 #pragma GCC unroll 16
     for (int t = 0; t < TILE; ++t) acc[whole][t] = widened<V>(part[t]);
   }
+}
+
+// Stores the sums of the tile that lies `at` elements behind the first, with what stands behind
+// them.
+template <class T, int BLOCKS, int TILE>
+RUSHLIGHT_INLINE void store_pixels(const TileArguments<T>& a, int64_t at,
+                                   TileSums<BLOCKS, TILE, Native<T>>& acc) {
+  using V = Native<T>;
+  constexpr int lanes = V::lanes;
+  T* const dst = a.dst + at;
   if (a.add) {  // after the sum and not before: many short sums are more exact than a long one
 #pragma GCC unroll 2
     for (int r = 0; r < BLOCKS; ++r) {
 #pragma GCC unroll 16
       for (int t = 0; t < TILE; ++t) {
-        acc[r][t] += V::load(a.dst + r * a.dst_block_step + t * lanes);
+        acc[r][t] += V::load(dst + r * a.dst_block_step + t * lanes);
       }
     }
   }
   const Epilogue<T>* e = a.epilogue;
 #pragma GCC unroll 2
   for (int r = 0; r < BLOCKS; ++r) {
-    T* to = a.dst + r * a.dst_block_step;
+    T* to = dst + r * a.dst_block_step;
     if (e == nullptr) {
 #pragma GCC unroll 16
       for (int t = 0; t < TILE; ++t) acc[r][t].store(to + t * lanes);
       continue;
     }
-    if (e->scale != nullptr) {
-      const V scale = V::load(e->scale + r * lanes);
+    if (e->scale != nullptr || e->shift != nullptr) {
+      const auto load = [&](const T* values) { return V::load(values + r * lanes); };
 #pragma GCC unroll 16
-      for (int t = 0; t < TILE; ++t) acc[r][t] = acc[r][t] * scale;
-    }
-    if (e->shift != nullptr) {
-      const V shift = V::load(e->shift + r * lanes);
-#pragma GCC unroll 16
-      for (int t = 0; t < TILE; ++t) acc[r][t] += shift;
+      for (int t = 0; t < TILE; ++t) acc[r][t] = scale_and_shift(acc[r][t], *e, load);
     }
     if (e->residual != nullptr) {
-      const T* residual = e->residual + r * a.dst_block_step;
+      const T* residual = e->residual + at + r * a.dst_block_step;
 #pragma GCC unroll 16
       for (int t = 0; t < TILE; ++t) acc[r][t] += V::load(residual + t * lanes);
     }
 #pragma GCC unroll 16
     for (int t = 0; t < TILE; ++t) activate(acc[r][t], *e).store(to + t * lanes);
     e->function(to, TILE * lanes);
+  }
+}
+
+// One call for many tiles: for few channels, calls would take a good part of the time.
+template <class T, int BLOCKS, int TILE, int CHANNELS, int STEP, bool HALF>
+void multiply_pixels(const TileArguments<T>& a) {
+  const int64_t step = STEP > 0 ? STEP * CHANNELS : a.pixel_step;
+  const T* src = a.src;
+  const T* ahead = a.ahead;
+  for (int64_t i = 0; i < a.count; ++i, src += TILE * step) {
+    TileSums<BLOCKS, TILE, Native<T>> acc;
+    sum_pixels<T, BLOCKS, TILE, CHANNELS, STEP, HALF>(a, src, ahead, acc);
+    store_pixels<T, BLOCKS, TILE>(a, i * TILE * Native<T>::lanes, acc);
   }
 }
 
@@ -216,15 +238,21 @@ struct TileCut {
 
   int64_t tiles() const { return largest + rest_count; }
 
-  // Calls body(kind, first pixel) for each tile.
+  // Calls body(kind, first pixel, count) for tiles of one size that follow one another.
   template <class Body>
   RUSHLIGHT_INLINE void for_each(const Body& body) const {
-    int64_t at = 0;
-    for (int64_t i = 0; i < largest; ++i, at += kLargestTile) body(0, at);
+    int64_t at = 0, count = largest;
+    int kind = 0;
     for (int i = 0; i < rest_count; ++i) {
-      body(rest[i], at);
-      at += kTileSizes[rest[i]];
+      if (rest[i] != kind) {
+        if (count > 0) body(kind, at, count);
+        at += count * kTileSizes[kind];
+        kind = rest[i];
+        count = 0;
+      }
+      ++count;
     }
+    if (count > 0) body(kind, at, count);
   }
 };
 

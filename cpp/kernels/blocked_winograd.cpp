@@ -13,6 +13,10 @@
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
 
+// Bytes of a transformed image that stay in a second-level cache beside what comes of it. Where
+// vectors are shorter, so are caches: of 256 to 512 KiB.
+constexpr int64_t kImageBudget = RUSHLIGHT_VECTOR_BYTES == 64 ? 393216 : 163840;
+
 template <class F, class T>
 struct BlockedWinogradPlan {
   static constexpr int64_t lanes = Native<T>::lanes;
@@ -31,7 +35,8 @@ struct BlockedWinogradPlan {
         th(ceil_div(s.oh, F::outputs)),
         tw(ceil_div(s.ow, F::outputs)),
         tiles(s.n * th * tw) {
-    constexpr int64_t most_shared = 64, budget = 393216 / int64_t{sizeof(T)};
+    constexpr int64_t most_shared = 64;
+    constexpr int64_t budget = kImageBudget / int64_t{sizeof(T)};
     few = tiles <= most_shared;
     // Whole tiles of registers, as far as the transformed image fits into a second-level cache.
     const int64_t fitting = budget / (points * src_blocks * lanes) / kLargestTile * kLargestTile;
@@ -114,9 +119,7 @@ struct BlockedWinograd {
       for (int j = 0; j < m; ++j) __builtin_prefetch(dst + at + (m * s.ow + j) * lanes, 1);
       const int64_t inside = smaller(m, s.ow - x0);
       for (int j = 0; j < inside; ++j) {
-        V v = y[j];
-        if (e.scale != nullptr) v = v * V::load(e.scale);
-        if (e.shift != nullptr) v += V::load(e.shift);
+        V v = scale_and_shift_lanes(y[j], e);
         if (e.residual != nullptr) v += V::load(e.residual + at + j * lanes);
         activate(v, e).store(dst + at + j * lanes);
       }
@@ -147,11 +150,13 @@ struct BlockedWinograd {
         a.last_channels = static_cast<int>(smaller(lanes, left - (a.src_blocks - 1) * lanes));
         a.weight = weight + (point * plan.s.ic + b * lanes) * blocks * lanes;
         a.add = b > 0;
-        int64_t call = 0;
-        cut.for_each([&](int kind, int64_t tile) {
+        int64_t done = 0;
+        cut.for_each([&](int kind, int64_t tile, int64_t count) {
+          a.count = count;
           a.src = sources + point * plan.source_stride() + (b * plan.block + tile) * lanes;
           a.dst = results + point * plan.result_stride() + tile * lanes;
-          ahead.set(a, a.src_blocks * lanes, call++);
+          ahead.set(a, a.src_blocks * lanes, done);
+          done += count;
           kernels[kind](a);
         });
       }

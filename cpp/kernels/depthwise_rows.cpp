@@ -121,6 +121,8 @@ struct DepthwiseRows {
 
     RUSHLIGHT_INLINE void store(V value, int64_t offset, int64_t count) const {
       const bool whole = offset + V::lanes <= room;
+      // A shift alone is where sums start.
+      if (epilogue.scale != nullptr) value = scale_and_shift(value, epilogue);
       if (epilogue.residual != nullptr) {
         const T* from = epilogue.residual + offset;
         value += whole ? V::load(from) : V::load_partial(from, count);
@@ -136,12 +138,12 @@ struct DepthwiseRows {
 
   // One vector of columns, all rows of the band. With stride 1 a padded row is read once, for all
   // the results that it is part of.
-  RUSHLIGHT_INLINE void column(const T* weight, T scale, T shift, int64_t rows, int64_t x,
+  RUSHLIGHT_INLINE void column(const T* weight, T first, int64_t rows, int64_t x,
                                const Writer& writer) const {
     V w[K * K];
 #pragma GCC unroll 49
-    for (int t = 0; t < K * K; ++t) w[t] = V::broadcast(weight[t] * scale);
-    const V start = V::broadcast(shift);
+    for (int t = 0; t < K * K; ++t) w[t] = V::broadcast(weight[t]);
+    const V start = V::broadcast(first);
     const int64_t ow = s.ow, row = plan.row, phase = plan.phase();
     const int64_t count = smaller(V::lanes, ow - x);
     const T* from = padded + x;
@@ -179,20 +181,20 @@ struct DepthwiseRows {
 
   // The last columns first: what their vectors leave behind a row's end is where the next row
   // begins.
-  __attribute__((noinline)) void band(const T* weight, T scale, T shift, int64_t rows,
+  __attribute__((noinline)) void band(const T* weight, T first, int64_t rows,
                                       const Writer& writer) const {
     for (int64_t x = (s.ow - 1) / V::lanes * V::lanes; x >= 0; x -= V::lanes) {
-      column(weight, scale, shift, rows, x, writer);
+      column(weight, first, rows, x, writer);
     }
   }
 
   void plane(const T* src, const T* weight, const Epilogue<T>& epilogue, T* dst) const {
-    const T scale = epilogue.scale == nullptr ? T{1} : *epilogue.scale;
-    const T shift = epilogue.shift == nullptr ? T{0} : *epilogue.shift;
+    const bool starts = epilogue.scale == nullptr && epilogue.shift != nullptr;
+    const T first = starts ? *epilogue.shift : T{0};
     for (int64_t oy = 0; oy < s.oh; oy += plan.outputs) {
       const int64_t rows = smaller(plan.outputs, s.oh - oy);
       fill(src, oy * STRIDE - s.padding_h);
-      band(weight, scale, shift, rows, {dst + oy * s.ow, rows * s.ow, epilogue.at(0, oy * s.ow)});
+      band(weight, first, rows, {dst + oy * s.ow, rows * s.ow, epilogue.at(0, oy * s.ow)});
     }
   }
 };

@@ -1,6 +1,7 @@
 // What a kernel does to its sums before it stores them:
 //   dst = clamp(scale[channel] * sum + shift[channel] + residual, low, high)
-// or, on blocked images, any function of a value instead of the clamp.
+// or, on blocked images, any function of a value instead of the clamp. Scale and shift are one
+// fused multiplication and addition everywhere, as in batch norm: to the same bits.
 #pragma once
 
 #include <stdint.h>
@@ -22,7 +23,9 @@ struct InPlace {
 
 template <class T>
 struct Epilogue {
-  const T* scale = nullptr;     // one value per channel; null leaves the sums as they are
+  // One value per channel; null leaves the sums as they are. Never without a shift: compilers fuse
+  // a product with a sum that is always there, and round twice where it may be missing.
+  const T* scale = nullptr;
   const T* shift = nullptr;     // one value per channel, the bias; null adds nothing
   const T* residual = nullptr;  // of the layout of dst; null adds nothing
   Activation activation = Activation::none;
@@ -54,12 +57,23 @@ RUSHLIGHT_INLINE V activate(V x, const Epilogue<T>& epilogue) {
   return clamp(x, V::broadcast(epilogue.low), V::broadcast(epilogue.high));
 }
 
-// Sums of one channel, whose values `scale` and `shift` point at.
+// scale * x + shift; load(pointer) gives a vector of their values.
+template <class V, class T, class Load>
+RUSHLIGHT_INLINE V scale_and_shift(V x, const Epilogue<T>& epilogue, const Load& load) {
+  if (epilogue.scale != nullptr) return fma(x, load(epilogue.scale), load(epilogue.shift));
+  return epilogue.shift == nullptr ? x : x + load(epilogue.shift);
+}
+
+// The same for sums of one channel, whose values `scale` and `shift` point at.
 template <class V, class T>
 RUSHLIGHT_INLINE V scale_and_shift(V x, const Epilogue<T>& epilogue) {
-  if (epilogue.scale != nullptr) x = x * V::broadcast(*epilogue.scale);
-  if (epilogue.shift != nullptr) x += V::broadcast(*epilogue.shift);
-  return x;
+  return scale_and_shift(x, epilogue, [](const T* value) { return V::broadcast(*value); });
+}
+
+// The same for sums of neighbouring channels, the lanes.
+template <class V, class T>
+RUSHLIGHT_INLINE V scale_and_shift_lanes(V x, const Epilogue<T>& epilogue) {
+  return scale_and_shift(x, epilogue, [](const T* values) { return V::load(values); });
 }
 
 // to[i] = the epilogue of sums[i] for `count` neighbouring sums of one channel; may be in place.

@@ -72,12 +72,12 @@ RUSHLIGHT_INLINE void store_vectors(V (&x)[ROWS][VECTORS], const Output<T>& out,
   const int64_t ldc = out.ldc, first = row * ldc + col;
   T* c = out.c + first;
   if (out.accumulate) each([&](V& y, int i, int j) { y += V::load(c + i * ldc + j); });
-  if (e.scale != nullptr) {
-    each(
-        [&](V& y, int i, int j) { y = y * out.template of_channel<V>(e.scale, row + i, col + j); });
-  }
-  if (e.shift != nullptr) {
-    each([&](V& y, int i, int j) { y += out.template of_channel<V>(e.shift, row + i, col + j); });
+  if (e.scale != nullptr || e.shift != nullptr) {
+    each([&](V& y, int i, int j) {
+      y = scale_and_shift(y, e, [&](const T* values) {
+        return out.template of_channel<V>(values, row + i, col + j);
+      });
+    });
   }
   if (e.residual != nullptr) {
     const T* residual = e.residual + first;

@@ -88,8 +88,7 @@ void dot_block(const T* src, const T* weight, const LinearShape& s, int64_t coun
 // Sums of neighbouring features from `i` on, with what stands behind them.
 template <class V, class T>
 RUSHLIGHT_INLINE V finished(V x, const Epilogue<T>& epilogue, int64_t i) {
-  if (epilogue.scale != nullptr) x = x * V::load(epilogue.scale + i);
-  if (epilogue.shift != nullptr) x += V::load(epilogue.shift + i);
+  x = scale_and_shift(x, epilogue, [&](const T* values) { return V::load(values + i); });
   if (epilogue.residual != nullptr) x += V::load(epilogue.residual + i);
   return activate(x, epilogue);
 }

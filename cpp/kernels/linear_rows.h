@@ -17,11 +17,12 @@ struct RowsByPanels {
   const T* packed;  // as gemm packs B
   int64_t rows, n, k;
 
-  // sums: [tiles of rows][vectors of the panel][rows of the tile][lanes]. The same additions in the
-  // same order as in gemm.
-  void multiply(int64_t panel, const TileCut& cut, T* sums) const {
+  // sums: [vectors of the panel][rows][lanes]. The same additions in the same order as in gemm.
+  void multiply(int64_t panel, T* sums) const {
     constexpr int64_t no_offset = 0;
-    const TileKernel<T>* kernels = tile_kernels<T, tile_vectors, Native<T>::lanes, 0>();
+    constexpr int lanes = Native<T>::lanes;
+    const TileKernel<T>* kernels = tile_kernels<T, tile_vectors, lanes, 0>();
+    const TileCut cut(rows);
     const int64_t kc_step = block_k(k);
     for (int64_t k0 = 0; k0 < k; k0 += kc_step) {
       const int64_t kc = smaller(kc_step, k - k0);
@@ -33,11 +34,12 @@ struct RowsByPanels {
       tile.tap_offset = &no_offset;
       tile.taps = 1;
       tile.pixel_step = k;
+      tile.dst_block_step = rows * lanes;
       tile.add = k0 > 0;
-      cut.for_each([&](int kind, int64_t row) {
+      cut.for_each([&](int kind, int64_t row, int64_t count) {
         tile.src = src + row * k + k0;
-        tile.dst = sums + row * tile_cols<T>;
-        tile.dst_block_step = kTileSizes[kind] * Native<T>::lanes;
+        tile.count = count;
+        tile.dst = sums + row * lanes;
         kernels[kind](tile);
       });
     }
@@ -47,19 +49,15 @@ struct RowsByPanels {
   template <class Store>
   void compute(int64_t panel, const Store& store) const {
     constexpr int lanes = Native<T>::lanes;
-    const TileCut cut(rows);
     T sums[kMostTileRows * tile_cols<T>];
-    multiply(panel, cut, sums);
-    cut.for_each([&](int kind, int64_t first) {
-      const T* tile = sums + first * tile_cols<T>;
-      for (int v = 0; v < tile_vectors; ++v) {
-        const int64_t column = panel * tile_cols<T> + v * lanes;
-        const int64_t count = smaller(lanes, n - column);
-        for (int t = 0; t < kTileSizes[kind] && count > 0; ++t, tile += lanes) {
-          store(first + t, column, tile, count);
-        }
-      }
-    });
+    multiply(panel, sums);
+    const T* run = sums;
+    for (int v = 0; v < tile_vectors; ++v) {
+      const int64_t column = panel * tile_cols<T> + v * lanes;
+      const int64_t count = smaller(lanes, n - column);
+      if (count <= 0) return;
+      for (int64_t row = 0; row < rows; ++row, run += lanes) store(row, column, run, count);
+    }
   }
 };
 

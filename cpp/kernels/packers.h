@@ -76,12 +76,12 @@ struct MatrixPacker {
  private:
   template <int WIDTH>
   void pack_rows(T* panel, const T* from, int count, int64_t kc) const {
+    constexpr int line = 64 / int{sizeof(T)};
     if (count == WIDTH) {
-      for (int64_t k = 0; k < kc; ++k) {
-        const T* row = from + k * k_stride;
-        for (int64_t i = 0; i < WIDTH; i += 64 / int64_t{sizeof(T)})
-          __builtin_prefetch(row + WIDTH + i);
-        memcpy(panel + k * WIDTH, row, sizeof(T) * WIDTH);
+      for (int64_t k = 0; k < kc; ++k, from += k_stride, panel += WIDTH) {
+        // Of the next panel: no machine foresees so many rows, each from a page of its own.
+        for (int i = 0; i < WIDTH; i += line) __builtin_prefetch(from + WIDTH + i);
+        memcpy(panel, from, sizeof(T) * WIDTH);
       }
       return;
     }
@@ -93,28 +93,24 @@ struct MatrixPacker {
   template <int WIDTH>
   void pack_columns(T* panel, const T* from, int count, int64_t kc) const {
     int w = 0;
-    for (; WIDTH >= 4 && w + 4 <= count; w += 4) {
-      const T* rows = from + w * outer_stride;
-      int64_t k = 0;
-      for (; k + 4 <= kc; k += 4) {
-        transpose_4x4(rows + k, outer_stride, panel + k * WIDTH + w, WIDTH);
-      }
-      for (; k < kc; ++k) {
-        for (int i = 0; i < 4; ++i) panel[k * WIDTH + w + i] = rows[i * outer_stride + k];
-      }
+    if constexpr (WIDTH >= 4) {
+      for (; w + 4 <= count; w += 4) turn<4, WIDTH>(panel + w, from + w * outer_stride, kc);
     }
-    for (; WIDTH % 4 == 2 && w + 2 <= count; w += 2) {
-      const T* rows = from + w * outer_stride;
-      int64_t k = 0;
-      for (; k + 4 <= kc; k += 4) {
-        transpose_2x4(rows + k, outer_stride, panel + k * WIDTH + w, WIDTH);
-      }
-      for (; k < kc; ++k) {
-        for (int i = 0; i < 2; ++i) panel[k * WIDTH + w + i] = rows[i * outer_stride + k];
-      }
+    if constexpr (WIDTH >= 2) {
+      for (; w + 2 <= count; w += 2) turn<2, WIDTH>(panel + w, from + w * outer_stride, kc);
     }
-    for (; w < count; ++w) {
-      for (int64_t k = 0; k < kc; ++k) panel[k * WIDTH + w] = from[w * outer_stride + k];
+    if (w == count) return;
+    for (int64_t k = 0; k < kc; ++k) panel[k * WIDTH + w] = from[w * outer_stride + k];
+  }
+  template <int ROWS, int WIDTH>
+  RUSHLIGHT_INLINE void turn(T* to, const T* rows, int64_t kc) const {
+    int64_t k = 0;
+    for (; k + 4 <= kc; k += 4, to += 4 * WIDTH) {
+      if constexpr (ROWS == 4) transpose_4x4(rows + k, outer_stride, to, WIDTH);
+      if constexpr (ROWS == 2) transpose_2x4(rows + k, outer_stride, to, WIDTH);
+    }
+    for (; k < kc; ++k, to += WIDTH) {
+      for (int i = 0; i < ROWS; ++i) to[i] = rows[i * outer_stride + k];
     }
   }
 

@@ -177,7 +177,8 @@ struct StridedSrc {
       a.src_blocks = smaller(chunk, plan.s.oc - o);
       a.weight = weight + o * taps.count * blocks * lanes;
       a.add = o > 0;
-      cut.for_each([&](int kind, int64_t pixel) {
+      cut.for_each([&](int kind, int64_t pixel, int64_t count) {
+        a.count = count;
         a.src = source + o * plan.channel() + pixel;
         a.dst = sums + pixel * lanes;
         kernels[kind](a);

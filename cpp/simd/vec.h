@@ -265,10 +265,12 @@ RUSHLIGHT_INLINE void transpose_2x4(const T* from, int64_t from_stride, T* to, i
   using V = Vec<T, 4>;
   const V a = V::load(from), b = V::load(from + from_stride);
   const V low = interleave_low(a, b), high = interleave_high(a, b);
+  const V low_end = {RUSHLIGHT_SHUFFLE(low, low, 2, 3, 2, 3)};
+  const V high_end = {RUSHLIGHT_SHUFFLE(high, high, 2, 3, 2, 3)};
   memcpy(to, &low.raw, 2 * sizeof(T));
-  memcpy(to + to_stride, reinterpret_cast<const T*>(&low.raw) + 2, 2 * sizeof(T));
+  memcpy(to + to_stride, &low_end.raw, 2 * sizeof(T));
   memcpy(to + 2 * to_stride, &high.raw, 2 * sizeof(T));
-  memcpy(to + 3 * to_stride, reinterpret_cast<const T*>(&high.raw) + 2, 2 * sizeof(T));
+  memcpy(to + 3 * to_stride, &high_end.raw, 2 * sizeof(T));
 }
 
 // Calls body(V{}, i) for the elements from begin to end: V is the machine's vector, and one lane

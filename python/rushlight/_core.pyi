@@ -1,7 +1,7 @@
 """C++ kernels: float32 and float64 arrays in, new C-contiguous 64-byte aligned arrays out."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias, overload
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy
 from numpy.typing import NDArray
@@ -143,22 +143,6 @@ def conv2d_algorithm(
 ) -> str: ...
 def get_winograd() -> bool: ...
 def set_winograd(enabled: bool) -> None: ...
-@overload
-def conv2d(
-    src: _Array,
-    weight: _Array,
-    bias: _Array | None,
-    stride: _Pair,
-    padding: _Pair,
-    dilation: _Pair,
-    groups: int,
-    cache: WeightCache | None = None,
-    version: int = 0,
-    scale: _Array | None = None,
-    residual: _Array | None = None,
-    clamp: tuple[float, float] | None = None,
-) -> _Array: ...
-@overload
 def conv2d(
     src: _Images,
     weight: _Array,
@@ -169,8 +153,8 @@ def conv2d(
     groups: int,
     cache: WeightCache | None = None,
     version: int = 0,
-    scale: None = None,
-    residual: None = None,
+    scale: _Array | None = None,
+    residual: _Array | None = None,
     clamp: tuple[float, float] | None = None,
     layout: int = 0,
 ) -> _Images: ...
@@ -205,6 +189,13 @@ def batch_norm_eval(
     eps: float,
     clamp: tuple[float, float] | None = None,
 ) -> tuple[_Images, _Array, _Array]: ...
+def batch_norm_factors(
+    weight: _Array | None,
+    bias: _Array | None,
+    running_mean: _Array,
+    running_var: _Array,
+    eps: float,
+) -> tuple[_Array, _Array]: ...
 def batch_norm_backward(
     src: _Images,
     weight: _Array | None,

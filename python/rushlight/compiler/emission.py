@@ -169,11 +169,13 @@ def _linear(to: _Emitter, node: Node) -> None:
 
 def _affine(to: _Emitter, node: Node) -> None:
     done, out = node.settings, node.output
-    scale, shift, other, clamp = _cast(done["scale"], node), *to.epilogue(node)[1:]
+    scale = _filled_up(_cast(done["scale"], node), out.block)
+    shift, other, clamp = to.epilogue(node)[1:]
+    if scale is not None and shift is None:  # which kernels ask for
+        shift = np.zeros_like(scale)
     if out.block:
-        epilogue = (_filled_up(scale, out.block), shift, other, clamp)
         places = (to.place(out), to.place(node.inputs[0]))
-        to.plan.blocked_affine(*places, _planes(out), out.dtype, epilogue)
+        to.plan.blocked_affine(*places, _planes(out), out.dtype, (scale, shift, other, clamp))
         return
     if scale is None and shift is None:
         sizes = (1, 1, out.size)

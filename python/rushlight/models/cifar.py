@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from rushlight import nn
-from rushlight.models.blocks import he_normal_, initialise
+from rushlight.models.blocks import he_normal_, in_turn, initialise
 from rushlight.models.registry import Weights, build, register_model
 from rushlight.nn import functional as F
 from rushlight.tensor import Tensor
@@ -72,8 +72,7 @@ class CifarBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, inplanes, h, w] to [n, planes, h / stride, w / stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
+        out = in_turn(x, self.conv1, self.bn1, self.relu, self.conv2, self.bn2)
         out += shortcut
         return self.relu(out)
 
@@ -135,7 +134,7 @@ class CifarResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images [n, 3, h, w] to scores [n, num_classes]; 32 x 32 is usual."""
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = in_turn(x, self.conv1, self.bn1, self.relu)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.avgpool(x).flatten(1))
 

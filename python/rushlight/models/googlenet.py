@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from rushlight import nn
+from rushlight.models.blocks import in_turn
 from rushlight.models.registry import Weights, load_state, register_model
 from rushlight.nn import functional as F
 from rushlight.ops import cat
@@ -39,7 +40,7 @@ class BasicConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, in_channels, h, w] to [n, out_channels, oh, ow]."""
-        return F.relu(self.bn(self.conv(x)), inplace=True)
+        return F.relu(in_turn(x, self.conv, self.bn), inplace=True)
 
 
 class Inception(nn.Module):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from rushlight import nn
-from rushlight.models.blocks import he_normal_, initialise
+from rushlight.models.blocks import he_normal_, in_turn, initialise
 from rushlight.models.registry import Weights, build, register_model
 from rushlight.tensor import Tensor
 
@@ -107,8 +107,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, inplanes, h, w] to [n, planes, h / stride, w / stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
+        out = in_turn(x, self.conv1, self.bn1, self.relu, self.conv2, self.bn2)
         out += shortcut
         return self.relu(out)
 
@@ -166,9 +165,8 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, inplanes, h, w] to [n, 4 * planes, h / stride, w / stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
+        out = in_turn(x, self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu)
+        out = in_turn(out, self.conv3, self.bn3)
         out += shortcut
         return self.relu(out)
 
@@ -275,7 +273,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images [n, 3, h, w] to scores [n, num_classes]; 224 x 224 is usual."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = in_turn(x, self.conv1, self.bn1, self.relu, self.maxpool)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 

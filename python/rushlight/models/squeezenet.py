@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from rushlight import nn
-from rushlight.models.blocks import initialise, small_normal_
+from rushlight.models.blocks import in_turn, initialise, small_normal_
 from rushlight.models.registry import Weights, build, register_model
 from rushlight.ops import cat
 from rushlight.tensor import Tensor
@@ -50,10 +50,10 @@ class Fire(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, inplanes, h, w] to [n, expand1x1_planes + expand3x3_planes, h, w]."""
-        x = self.squeeze_activation(self.squeeze(x))
+        x = in_turn(x, self.squeeze, self.squeeze_activation)
         halves = [
-            self.expand1x1_activation(self.expand1x1(x)),
-            self.expand3x3_activation(self.expand3x3(x)),
+            in_turn(x, self.expand1x1, self.expand1x1_activation),
+            in_turn(x, self.expand3x3, self.expand3x3_activation),
         ]
         return cat(halves, 1)
 

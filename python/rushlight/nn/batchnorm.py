@@ -89,14 +89,7 @@ class _BatchNorm(Module):
     def _clamped(self, input: Tensor, clamp: Clamp) -> Tensor:
         """Compute the output, moved into the range `clamp`; see neighbours.py."""
         self._check_input_dim(input)
-        try:
-            # As self.running_mean and so on, which take long beside a small kernel.
-            buffers, parameters = self._buffers, self._parameters
-            running_mean, running_var = buffers["running_mean"], buffers["running_var"]
-            weight, bias = parameters["weight"], parameters["bias"]
-        except KeyError:  # deleted, and maybe set to something else
-            running_mean, running_var = self.running_mean, self.running_var
-            weight, bias = self.weight, self.bias
+        weight, bias, running_mean, running_var = self._tensors()
         training, tracks = self.training, self.track_running_stats
         by_batch = training or running_mean is None or running_var is None
         if by_batch and not tracks:
@@ -115,6 +108,16 @@ class _BatchNorm(Module):
             count._array += 1
             count._bump_version()
         return output
+
+    def _tensors(self) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """Return weight, bias, running mean and running variance."""
+        try:
+            # As self.running_mean and so on, which take long beside a small kernel.
+            buffers, parameters = self._buffers, self._parameters
+            stats = buffers["running_mean"], buffers["running_var"]
+            return parameters["weight"], parameters["bias"], *stats
+        except KeyError:  # deleted, and maybe set to something else
+            return self.weight, self.bias, self.running_mean, self.running_var
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() not in self._dims:

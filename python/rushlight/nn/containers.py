@@ -5,12 +5,12 @@ from __future__ import annotations
 import operator
 from collections import OrderedDict
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from itertools import chain, groupby, zip_longest
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, overload
 
 from rushlight.nn.changes import changes
 from rushlight.nn.module import Module
-from rushlight.nn.neighbours import run_together
+from rushlight.nn.neighbours import run
 from rushlight.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -164,16 +164,7 @@ class Sequential(_ModuleSequence):
 
     def forward(self, input: Any) -> Any:
         """Pass `input` through all modules in order."""
-        modules = list(self)
-        taken = False
-        for module, behind in zip_longest(modules, modules[1:]):
-            if taken:  # by the module before
-                taken = False
-                continue
-            output = run_together(module, behind, input)
-            taken = output is not None
-            input = output if taken else module(input)
-        return input
+        return run(input, *self)
 
     def _sliced(self, part: slice) -> Self:
         return type(self)(OrderedDict(list(self._modules.items())[part]))

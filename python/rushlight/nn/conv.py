@@ -12,7 +12,7 @@ from rushlight.nn.linear import default_weights
 from rushlight.nn.module import Module
 from rushlight.nn.parameter import Parameter, filled
 from rushlight.nn.slots import parameter_slot
-from rushlight.ops.conv import clamped_conv2d
+from rushlight.ops.conv import Norm, clamped_conv2d, normed_conv2d
 from rushlight.ops.prepared import Clamp
 from rushlight.tensor import Tensor
 
@@ -213,6 +213,11 @@ class Conv2d(_ConvNd):
     def _clamped(self, input: Tensor, clamp: Clamp) -> Tensor:
         """Compute the output, moved into the range `clamp`; see neighbours.py."""
         return self._convolved(input, clamp)
+
+    def _normed(self, input: Tensor, norm: Norm, clamp: Clamp) -> Tensor:
+        """Compute the output, normalised and moved into the range `clamp`; see neighbours.py."""
+        geometry: Any = self.stride, self.padding, self.dilation, self.groups
+        return normed_conv2d(input, self.weight, geometry, norm, clamp)
 
 
 class Conv1d(_ConvNd):

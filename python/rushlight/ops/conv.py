@@ -23,6 +23,10 @@ __all__ = ["conv1d", "conv2d"]
 
 IntOne: TypeAlias = "int | Sequence[int]"
 IntPair: TypeAlias = "int | Sequence[int]"
+# Stride, padding, dilation and groups.
+Geometry: TypeAlias = "tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]"
+# Weight, bias, mean, variance and eps of a batch norm.
+Norm: TypeAlias = "tuple[Tensor | None, Tensor | None, Tensor, Tensor, float]"
 
 
 # Where the result of conv2d may be in blocks of channels: where the images are already, or have few
@@ -187,6 +191,28 @@ def clamped_conv2d(
         return Conv2d.apply(input, weight, bias, strides, pads, steps, groups)
     kind = Conv2dRelu if clamp is RELU else Conv2dClamp
     return kind.apply(input, weight, bias, strides, pads, steps, groups, clamp)
+
+
+def normed_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    norm: Norm,
+    clamp: Clamp,
+) -> Tensor:
+    """Return :func:`conv2d`, normalised as batch norm does in evaluation, outside any graph.
+
+    To the bits of the two one after the other.
+    """
+    factor, start, mean, var, eps = norm
+    scale, shift = _core.batch_norm_factors(
+        optional_array(factor), optional_array(start), mean._array, var._array, eps
+    )
+    cache, version = cache_of(weight)
+    src, filters = input._blocks or input._array, weight._array
+    return wrap(
+        _core.conv2d(src, filters, shift, *geometry, cache, version, scale, None, clamp, _KEPT)
+    )
 
 
 def conv2d_fused(

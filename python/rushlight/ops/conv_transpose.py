@@ -78,6 +78,7 @@ class ConvTranspose2d(Primitive):
         diff_src = diff_weight = diff_bias = None
         if need_src:
             whole = _core.conv2d(grad, weight, None, *self._geometry)
+            assert isinstance(whole, np.ndarray)
             diff_src = whole[:, :, : x.shape[2], : x.shape[3]]
         if need_weight:
             _, diff_weight, _ = _core.conv2d_backward(
