@@ -68,8 +68,15 @@ class Worker:
 
     def __init__(self, question: str, library: str, threads: int) -> None:
         command = [sys.executable, "-m", "benchmarks.turns", question, library, str(threads)]
+        # NumPy's library reads its number of threads when it is loaded, and only there.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads)}
         self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.name = library
         self.rows: list[str] = self._read()
