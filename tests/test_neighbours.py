@@ -364,6 +364,35 @@ def test_a_changed_batch_norm_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
             np.testing.assert_array_equal(model(x).numpy(), one_by_one(model)(x).numpy())
 
 
+def test_sizes_that_were_set_later() -> None:
+    norm = with_statistics(nn.BatchNorm2d(8))
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), norm, nn.ReLU()).eval()
+    model[0].stride, model[0].padding, model[0].dilation = 2, [1, 1], (2,)
+    x = rushlight.randn(2, 3, 9, 9)
+    with rushlight.no_grad():
+        np.testing.assert_array_equal(model(x).numpy(), one_by_one(model)(x).numpy())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda conv, _: setattr(conv, "weight", None),
+        lambda conv, _: setattr(conv, "groups", "one"),
+        lambda conv, _: setattr(conv, "stride", 0),
+        lambda _, norm: (delattr(norm, "running_var"), setattr(norm, "running_var", np.ones(8))),
+    ],
+)
+def test_errors_are_those_of_one_by_one(change: Callable[[Any, Any], Any]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    change(model[0], model[1])
+    texts = []
+    for run in (model, one_by_one(model)):
+        with rushlight.no_grad(), pytest.raises((TypeError, ValueError)) as caught:
+            run(rushlight.randn(2, 3, 9, 9))
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+
+
 def test_errors_of_a_normed_convolution_name_it() -> None:
     model = nn.Sequential(nn.Conv2d(4, 8, 3, bias=False), nn.BatchNorm2d(8)).eval()
     with rushlight.no_grad(), pytest.raises(ValueError, match="conv2d") as caught:

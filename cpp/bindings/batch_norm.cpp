@@ -125,7 +125,7 @@ py::tuple batch_norm_factors(py::handle weight_object, py::handle bias_object,
   const Array running_var(op, "running_var", running_var_object);
   const Array weight = Array::optional(op, "weight", weight_object);
   const Array bias = Array::optional(op, "bias", bias_object);
-  for (const Array* values : {&weight, &bias, &running_var}) {
+  for (const Array* values : {&weight, &bias, &running_mean, &running_var}) {
     check_same_dtype(op, running_mean, *values);
     check_shape(op, *values, {running_mean.size()}, "as running_mean has values");
   }

@@ -216,8 +216,8 @@ class Conv2d(_ConvNd):
 
     def _normed(self, input: Tensor, norm: Norm, clamp: Clamp) -> Tensor:
         """Compute the output, normalised and moved into the range `clamp`; see neighbours.py."""
-        geometry: Any = self.stride, self.padding, self.dilation, self.groups
-        return normed_conv2d(input, self.weight, geometry, norm, clamp)
+        sizes: tuple[Any, Any, Any] = self.stride, self.padding, self.dilation
+        return normed_conv2d(input, self.weight, *sizes, self.groups, norm, clamp)
 
 
 class Conv1d(_ConvNd):

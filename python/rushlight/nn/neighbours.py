@@ -63,8 +63,8 @@ def _convolve_and_normalize(layer: Any, norm: Any, clamp: Clamp, input: Any) -> 
         return None
     if layer.bias is not None or not isinstance(input, Tensor) or input.ndim != 4:
         return None
-    weight, eps, values = layer.weight, norm.eps, norm._tensors()
-    if type(eps) is not float or not eps >= 0 or not _fit(weight, *values):
+    eps, values = norm.eps, norm._tensors()
+    if type(eps) is not float or not eps >= 0 or not _fit(layer.weight, *values):
         return None
     try:
         output: Tensor = layer._normed(input, (*values, eps), clamp)
@@ -74,20 +74,20 @@ def _convolve_and_normalize(layer: Any, norm: Any, clamp: Clamp, input: Any) -> 
         raise
 
 
-def _fit(
-    weight: Tensor,
-    factor: Tensor | None,
-    start: Tensor | None,
-    mean: Tensor | None,
-    var: Tensor | None,
-) -> bool:
-    """Return whether a batch norm has running statistics, and all it has is of the filters."""
-    if mean is None or var is None:
+def _fit(weight: Any, factor: Any, start: Any, mean: Any, var: Any) -> bool:
+    """Return whether a batch norm has running statistics, and all it has is of the filters.
+
+    What does not fit is for the layer or the batch norm to refuse.
+    """
+    if not isinstance(weight, Tensor) or mean is None or var is None:
         return False
-    filters = weight._array
-    dtype, shape = filters.dtype, filters.shape[:1]
-    for each in (factor, start, mean, var):  # what does not fit is for the batch norm to refuse
-        if each is not None and (each._array.dtype != dtype or each._array.shape != shape):
+    dtype, shape = weight._array.dtype, weight._array.shape[:1]
+    for each in (factor, start, mean, var):
+        if each is None:
+            continue
+        if not isinstance(each, Tensor):
+            return False
+        if each._array.dtype != dtype or each._array.shape != shape:
             return False
     return True
 

@@ -23,8 +23,6 @@ __all__ = ["conv1d", "conv2d"]
 
 IntOne: TypeAlias = "int | Sequence[int]"
 IntPair: TypeAlias = "int | Sequence[int]"
-# Stride, padding, dilation and groups.
-Geometry: TypeAlias = "tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]"
 # Weight, bias, mean, variance and eps of a batch norm.
 Norm: TypeAlias = "tuple[Tensor | None, Tensor | None, Tensor, Tensor, float]"
 
@@ -196,7 +194,10 @@ def clamped_conv2d(
 def normed_conv2d(
     input: Tensor,
     weight: Tensor,
-    geometry: Geometry,
+    stride: IntPair,
+    padding: IntPair,
+    dilation: IntPair,
+    groups: int,
     norm: Norm,
     clamp: Clamp,
 ) -> Tensor:
@@ -209,10 +210,22 @@ def normed_conv2d(
         optional_array(factor), optional_array(start), mean._array, var._array, eps
     )
     cache, version = cache_of(weight)
-    src, filters = input._blocks or input._array, weight._array
-    return wrap(
-        _core.conv2d(src, filters, shift, *geometry, cache, version, scale, None, clamp, _KEPT)
+    dst = _core.conv2d(
+        input._blocks or input._array,
+        weight._array,
+        shift,
+        pair(stride, "conv2d", "stride"),
+        pair(padding, "conv2d", "padding"),
+        pair(dilation, "conv2d", "dilation"),
+        groups,
+        cache,
+        version,
+        scale,
+        None,
+        clamp,
+        _KEPT,
     )
+    return wrap(dst)
 
 
 def conv2d_fused(
