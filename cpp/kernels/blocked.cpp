@@ -7,8 +7,8 @@
 #include "kernels/blocked_tile.h"
 #include "kernels/channel_lanes.h"
 #include "kernels/conv2d_window.h"
+#include "kernels/cycles.h"
 #include "kernels/family.h"
-#include "kernels/winograd.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {
@@ -21,13 +21,6 @@ bool is_winograd(BlockedAlgorithm algorithm) {
 
 int outputs_of(BlockedAlgorithm algorithm) {
   return algorithm == BlockedAlgorithm::winograd2 ? 2 : 4;
-}
-
-// About the cycles of one core for a byte of weights. Layers with many come from nets with more
-// than caches hold, where they are read from memory in every run.
-double cycles_per_byte(double bytes) {
-  constexpr double cached = 2.5e6;
-  return bytes <= cached ? 0.07 : 0.15;
 }
 
 // About the cycles of one core: products, and what the transforms and the weights cost beside.

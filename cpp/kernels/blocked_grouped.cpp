@@ -8,9 +8,9 @@
 #include "kernels/blocked_grouped.h"
 
 #include "kernels/blocked_rows.h"
+#include "kernels/cycles.h"
 #include "kernels/family.h"
 #include "kernels/red_zone.h"
-#include "kernels/winograd.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 

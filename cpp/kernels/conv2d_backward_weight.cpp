@@ -3,6 +3,7 @@
 #include "kernels/chwn.h"
 #include "kernels/conv2d_backward.h"
 #include "kernels/conv2d_sizes.h"
+#include "kernels/cycles.h"
 #include "kernels/depthwise_backward.h"
 #include "kernels/direct_weight.h"
 #include "kernels/gemm.h"
@@ -123,6 +124,8 @@ template <class Image>
 struct ThroughImages {
   Image image;
   int64_t plane;  // pixels of an image
+
+  bool reads_along_outer() const { return false; }
 
   template <int WIDTH, class T>
   void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc) const {

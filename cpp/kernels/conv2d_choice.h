@@ -7,6 +7,7 @@
 #include "kernels/chwn.h"
 #include "kernels/conv2d.h"
 #include "kernels/conv2d_blocked.h"
+#include "kernels/cycles.h"
 #include "kernels/direct.h"
 #include "kernels/gemm.h"
 #include "kernels/integers.h"

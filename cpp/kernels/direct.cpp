@@ -1,9 +1,9 @@
 #include "kernels/direct.h"
 
+#include "kernels/cycles.h"
 #include "kernels/direct_tile.h"
 #include "kernels/integers.h"
 #include "kernels/phases.h"
-#include "kernels/winograd.h"
 
 namespace rushlight::RUSHLIGHT_ISA {
 namespace {

@@ -15,9 +15,9 @@
 
 namespace rushlight::RUSHLIGHT_ISA {
 
-// A panel of B and two of A fit in the first-level cache, of 48 KiB where vectors have 64 bytes and
-// of 32 KiB elsewhere.
-constexpr int64_t kMaxBlockK = RUSHLIGHT_VECTOR_BYTES == 64 ? 192 : 256;
+// Longer blocks would pass through C less often, shorter ones keep a panel of B in the first-level
+// cache: measured.
+constexpr int64_t kMaxBlockK = 256;
 constexpr int64_t kMaxBlockN = 256;
 
 // Bytes rounded so that what follows stays aligned for vectors.
@@ -82,12 +82,20 @@ void pack_a(const Packer& packer, int64_t m, int64_t k0, int64_t kc, T* packed) 
   }
 }
 
-// Packs B[k0 .. k0 + kc, n0 .. n0 + n] as panels of tile_cols columns.
+// Packs B[k0 .. k0 + kc, n0 .. n0 + n] as panels of tile_cols columns. Where columns are neighbours
+// in memory, all panels get some rows before the next: so long runs are read ahead by the machine,
+// a panel's rows, from a page each, are not.
 template <class T, class Packer>
 void pack_b(const Packer& packer, int64_t n0, int64_t n, int64_t k0, int64_t kc, T* packed) {
-  for (int64_t j = 0; j < n; j += tile_cols<T>) {
-    const int cols = static_cast<int>(smaller(tile_cols<T>, n - j));
-    packer.template pack<tile_cols<T>>(packed + j * kc, n0 + j, cols, k0, kc);
+  constexpr int64_t few_rows = 16;
+  const int64_t step = packer.reads_along_outer() ? few_rows : larger(1, kc);
+  for (int64_t k = 0; k < kc; k += step) {
+    const int64_t rows = smaller(step, kc - k);
+    for (int64_t j = 0; j < n; j += tile_cols<T>) {
+      const int cols = static_cast<int>(smaller(tile_cols<T>, n - j));
+      packer.template pack<tile_cols<T>>(packed + j * kc + k * tile_cols<T>, n0 + j, cols, k0 + k,
+                                         rows);
+    }
   }
 }
 
@@ -182,27 +190,23 @@ void pack_a_rows(const Packer& packer, const GemmShape& s, int64_t begin, int64_
   }
 }
 
-// The same for columns of a whole B.
+// A block of columns and of K of a whole B.
 template <class T, class Packer>
-void pack_b_columns(const Packer& packer, const GemmShape& s, int64_t begin, int64_t end,
-                    T* packed) {
-  const int64_t kc_step = block_k(s.k);
-  for (int64_t k0 = 0; k0 < s.k; k0 += kc_step) {
-    const int64_t kc = smaller(kc_step, s.k - k0);
-    pack_b(packer, begin, end - begin, k0, kc,
-           packed + k0 * round_up(s.n, tile_cols<T>) + begin * kc);
-  }
+void pack_b_block(const Packer& packer, const GemmShape& s, int64_t n0, int64_t k0, T* packed) {
+  const int64_t kc = smaller(block_k(s.k), s.k - k0);
+  pack_b(packer, n0, smaller(kMaxBlockN, s.n - n0), k0, kc,
+         packed + k0 * round_up(s.n, tile_cols<T>) + n0 * kc);
 }
 
 // Packs all A and all B; what is null is left out.
 template <class T, class Operands>
 void pack_operands(const Run& run, const GemmShape& s, const Operands& operands, T* packed_a,
                    T* packed_b) {
-  constexpr int64_t task_size = 32768;  // elements
-  const int64_t per_step = task_size / larger(1, s.k);
-  const int64_t a_step = larger(tile_rows, per_step / tile_rows * tile_rows);
-  const int64_t b_step = larger(tile_cols<T>, per_step / tile_cols<T> * tile_cols<T>);
-  const int64_t a_blocks = ceil_div(s.m, a_step), b_blocks = ceil_div(s.n, b_step);
+  constexpr int64_t task_size = 32768;  // elements of A
+  const int64_t a_step = larger(tile_rows, task_size / larger(1, s.k) / tile_rows * tile_rows);
+  const int64_t a_blocks = ceil_div(s.m, a_step);
+  const int64_t n_blocks = ceil_div(s.n, kMaxBlockN), kc_step = block_k(s.k);
+  const int64_t b_blocks = n_blocks * ceil_div(s.k, kc_step);
   const int64_t a_tasks = packed_a == nullptr ? 0 : s.a_count * a_blocks;
   const int64_t b_tasks = packed_b == nullptr ? 0 : s.batch * b_blocks;
   parallel(run, a_tasks + b_tasks, [&](int64_t task, int) {
@@ -212,10 +216,9 @@ void pack_operands(const Run& run, const GemmShape& s, const Operands& operands,
                   packed_a + i * packed_a_size(s.m, s.k));
       return;
     }
-    const int64_t batch = (task - a_tasks) / b_blocks;
-    const int64_t begin = (task - a_tasks) % b_blocks * b_step;
-    pack_b_columns(operands.b(batch), s, begin, smaller(s.n, begin + b_step),
-                   packed_b + batch * packed_b_whole<T>(s.n, s.k));
+    const int64_t batch = (task - a_tasks) / b_blocks, block = (task - a_tasks) % b_blocks;
+    pack_b_block(operands.b(batch), s, block % n_blocks * kMaxBlockN, block / n_blocks * kc_step,
+                 packed_b + batch * packed_b_whole<T>(s.n, s.k));
   });
 }
 

@@ -106,6 +106,11 @@ struct TilePlace {
   int cols;
 };
 
+// How far ahead of its use A is fetched: machines foresee no more than a page of it, and panels
+// that few columns use come from beyond the second-level cache.
+template <class T>
+constexpr int64_t kFetchedAhead = 2048 / int64_t{sizeof(T)};
+
 // The sums of ROWS rows and VECTORS vectors of one block of K, in registers.
 template <int ROWS, int VECTORS, class V, class T>
 RUSHLIGHT_INLINE void multiply_in_registers(int64_t k, const T* a, const T* b,
@@ -116,6 +121,7 @@ RUSHLIGHT_INLINE void multiply_in_registers(int64_t k, const T* a, const T* b,
     for (int v = 0; v < VECTORS; ++v) acc[i][v] = V::zero();
   }
   for (int64_t p = 0; p < k; ++p, a += tile_rows, b += tile_cols<T>) {
+    __builtin_prefetch(a + kFetchedAhead<T>);
     V b_row[VECTORS];
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; ++v) b_row[v] = V::load(b + v * V::lanes);

@@ -79,6 +79,8 @@ struct Im2colPacker {
   const Conv2dShape& s;
   const T* src;  // the group's channels of the first image
 
+  bool reads_along_outer() const { return true; }
+
   template <int WIDTH>
   void pack(T* panel, int64_t first, int count, int64_t k0, int64_t kc) const {
     for_each_run(s, first, count, [&](const PixelRun& run, int64_t offset) {
@@ -107,6 +109,8 @@ template <class T>
 struct TransposedIm2colPacker {
   const Conv2dShape& s;
   const T* src;  // the group's channels of one image
+
+  bool reads_along_outer() const { return false; }
 
   template <int WIDTH>
   void pack(T* panel, int64_t first, int count, int64_t k0, int64_t kc) const {

@@ -4,7 +4,11 @@
 //   template <int WIDTH> void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc)
 //   const
 //
-// fills panel[k][w] with element (outer + w, k0 + k) for w < count and with zeros up to WIDTH.
+// fills panel[k][w] with element (outer + w, k0 + k) for w < count and with zeros up to WIDTH, and
+//
+//   bool reads_along_outer() const
+//
+// says whether neighbours along the width are neighbours in memory, and not those along k.
 #pragma once
 
 #include <stdint.h>
@@ -56,6 +60,8 @@ struct MatrixPacker {
   const T* data;
   int64_t outer_stride;
   int64_t k_stride;
+
+  bool reads_along_outer() const { return outer_stride == 1; }
 
   template <int WIDTH>
   void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc) const {
@@ -129,6 +135,8 @@ struct PlanesPacker {
   const T* data;
   int64_t plane;
   int64_t image_stride;
+
+  bool reads_along_outer() const { return true; }
 
   template <int WIDTH>
   void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc) const {

@@ -1,5 +1,6 @@
 #include "kernels/winograd.h"
 
+#include "kernels/cycles.h"
 #include "kernels/gemm.h"
 #include "kernels/winograd_tiles.h"
 
@@ -276,7 +277,7 @@ double winograd_cost(const WinogradProblem<T>& p, int tile) {
   return with_transform<T>(tile, [&](auto f) {
     using F = decltype(f);
     const Plan<F, T> plan(p);
-    // Measured: per vector of tiles and channel, and per tap of the weight.
+    // Measured: per vector of tiles and channel, and per tap of weights that caches hold.
     constexpr bool small = F::outputs == 2;
     constexpr double source = small ? 120 : 300, result = small ? 100 : 250;
     constexpr double weight = small ? 8 : 14;
@@ -285,8 +286,9 @@ double winograd_cost(const WinogradProblem<T>& p, int tile) {
     const double ic = static_cast<double>(p.ic), oc = static_cast<double>(p.oc);
     const double vectors = static_cast<double>(ceil_div(plan.tiles, Native<T>::lanes));
     const double products = static_cast<double>(plan.points * round_up(p.oc, tile_rows)) * ic;
+    const double bytes = static_cast<double>(plan.weights()) * double{sizeof(T)};
     return products * vectors * kCyclesPerFma + runs * (ic * source + oc * result) +
-           ic * oc * weight;
+           ic * oc * weight + bytes * (cycles_per_byte(bytes) - cycles_per_byte(0));
   });
 }
 

@@ -41,9 +41,6 @@ int64_t winograd_weights(const WinogradProblem<T>& problem, int tile);
 template <class T>
 void winograd_prepare(const Run& run, const WinogradProblem<T>& problem, int tile, T* to);
 
-// Of a vector, by the width that machines have: those with wider vectors start fewer of them.
-constexpr double kCyclesPerFma = RUSHLIGHT_VECTOR_BYTES == 64 ? 1 : 0.5;
-
 // About the processor cycles that it takes on one core, to be compared with gemm_cost.
 template <class T>
 double winograd_cost(const WinogradProblem<T>& problem, int tile);
