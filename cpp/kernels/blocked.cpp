@@ -87,6 +87,10 @@ template BlockedAlgorithm blocked_algorithm<double>(const Conv2dShape& s, bool p
 
 namespace {
 
+DirectSource source_of(bool plain_src) {
+  return plain_src ? DirectSource::plain : DirectSource::blocked;
+}
+
 template <class T>
 PreparedWeight blocked_prepared(const Conv2dShape& s, bool plain_src) {
   const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);
@@ -111,7 +115,7 @@ int64_t blocked_workspace(const Conv2dShape& s, bool plain_src, int slots) {
   if (algorithm == BlockedAlgorithm::grouped) return blocked_grouped_workspace<T>(s, slots);
   const int64_t size = is_winograd(algorithm)
                            ? blocked_winograd_workspace<T>(s, outputs_of(algorithm), slots)
-                           : blocked_direct_workspace<T>(s, plain_src, false, slots);
+                           : blocked_direct_workspace<T>(s, source_of(plain_src), false, slots);
   return size * int64_t{sizeof(T)};
 }
 
@@ -128,7 +132,7 @@ void blocked_conv2d(const Run& run, const Conv2dShape& s, bool plain_src, const 
   if (is_winograd(algorithm)) {
     return blocked_winograd(run, s, outputs_of(algorithm), src, prepared, epilogue, dst);
   }
-  blocked_direct(run, s, plain_src, src, prepared, epilogue, dst, false);
+  blocked_direct(run, s, source_of(plain_src), src, prepared, epilogue, dst, false);
 }
 
 }  // namespace

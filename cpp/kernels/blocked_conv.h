@@ -15,13 +15,24 @@ int64_t blocked_direct_weights(const Conv2dShape& s);
 template <class T>
 void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
                             const FilterOrder& order, T* to);
+// How a source lies: padded is blocked with its padding around it.
+enum class DirectSource { blocked, plain, padded };
 // With `plain_dst` bands of results are turned into a plain image while they are in a cache; there
 // must be no residual then.
 template <class T>
-int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, bool plain_dst, int slots);
+int64_t blocked_direct_workspace(const Conv2dShape& s, DirectSource source, bool plain_dst,
+                                 int slots);
 template <class T>
-void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const T* src,
+void blocked_direct(const Run& run, const Conv2dShape& s, DirectSource source, const T* src,
                     const T* prepared, const Epilogue<T>& epilogue, T* dst, bool plain_dst);
+
+// Images that are padded once, as they are turned into blocks, so that no task copies what it
+// reads. Whether a shape has padding that is worth it, elements, and the turning.
+bool worth_padding(const Conv2dShape& s);
+template <class T>
+int64_t padded_size(const Conv2dShape& s);
+template <class T>
+void to_padded(const Run& run, const Conv2dShape& s, const T* src, T* dst);
 
 // How many bands of about `band` rows an image is cut into: one or an even number, so that the
 // halves of two threads are the same rows in every layer.

@@ -1,11 +1,13 @@
 // Convolutions on blocked images as they are written: any kernel, stride, padding and dilation.
 //
-// A task owns a band of output rows of some groups of output channels. Where the image is padded it
-// first copies the rows that the band reads, with zeros around them; elsewhere it reads the image.
+// A task owns a band of output rows of some groups of output channels. Where the image needs padding
+// that it has not, the task first copies the rows that the band reads, with zeros around them;
+// elsewhere it reads the image.
 #include "kernels/blocked_conv.h"
 #include "kernels/blocked_layout.h"
 #include "kernels/blocked_tile.h"
 #include "kernels/blocked_weights.h"
+#include "kernels/channel_lanes.h"
 #include "kernels/conv2d_window.h"
 #include "kernels/packers.h"
 #include "kernels/red_zone.h"
@@ -23,28 +25,32 @@ struct DirectPlan {
 
   const Conv2dShape& s;
   ChannelGroups<T> groups;
+  int64_t height;      // of a source block
   int64_t unit;        // elements of a pixel of a source block
   int64_t src_blocks;  // a plain source has one for each channel
   int64_t taps;
   bool flat;      // pixels of neighbouring rows are neighbours
   bool copies;    // the band
-  int64_t width;  // of a row of the band
+  int64_t width;  // of a row of the band, or of the source
   int64_t band;   // output rows
   int64_t bands, splits, groups_per_task;
   int64_t chunk;  // source blocks whose weights stay in the first-level cache
 
-  DirectPlan(const Conv2dShape& s, bool plain)
+  DirectPlan(const Conv2dShape& s, DirectSource source)
       : s(s),
         groups(s.oc),
-        unit(plain ? 1 : lanes),
-        src_blocks(plain ? s.ic : ceil_div(s.ic, lanes)),
+        height(s.ih),
+        unit(source == DirectSource::plain ? 1 : lanes),
+        src_blocks(source == DirectSource::plain ? s.ic : ceil_div(s.ic, lanes)),
         taps(s.kh * s.kw) {
+    const bool padded = source == DirectSource::padded;
     // Windows may reach over the far edges without padding: those of a gradient's phase do.
     const int64_t down = source_row(s, s.oh - 1, s.kh - 1),
                   right = source_col(s, s.ow - 1, s.kw - 1);
-    copies = s.padding_h > 0 || s.padding_w > 0 || down >= s.ih || right >= s.iw;
-    flat = taps == 1 && s.stride_h == 1 && s.stride_w == 1 && s.ow == s.iw && !copies;
+    copies = !padded && (s.padding_h > 0 || s.padding_w > 0 || down >= s.ih || right >= s.iw);
     width = copies ? (s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1 : s.iw;
+    if (padded) width += 2 * s.padding_w, height += 2 * s.padding_h;
+    flat = taps == 1 && s.stride_h == 1 && s.stride_w == 1 && s.ow == width && !copies;
     constexpr int64_t source_budget = 262144 / int64_t{sizeof(T)};
     const int64_t fitting = source_budget / (src_blocks * unit * width);
     const int64_t reach = (s.kh - 1) * s.dilation_h + 1;
@@ -70,6 +76,8 @@ struct DirectPlan {
   }
 
   int64_t inner() const { return s.ic * taps; }
+  // Elements from block to block of the source.
+  int64_t src_block() const { return height * (copies ? s.iw : width) * unit; }
   int64_t band_rows() const { return (band - 1) * s.stride_h + (s.kh - 1) * s.dilation_h + 1; }
   int64_t block_size() const { return band_rows() * width * unit; }
   int64_t buffer() const { return copies ? round_up(src_blocks * block_size(), lanes) : 0; }
@@ -238,7 +246,7 @@ int64_t blocked_direct_weights(const Conv2dShape& s) {
 template <class T>
 void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
                             const FilterOrder& order, T* to) {
-  const DirectPlan<T> plan(s, plain_src);
+  const DirectPlan<T> plan(s, plain_src ? DirectSource::plain : DirectSource::blocked);
   constexpr int64_t lanes = Native<T>::lanes, step = 4;  // source blocks of a task
   const int64_t steps = ceil_div(plan.src_blocks, step);
   parallel(run, plan.groups.count * steps, [&](int64_t task, int) {
@@ -273,35 +281,67 @@ void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src
   });
 }
 
+bool worth_padding(const Conv2dShape& s) {
+  if (s.padding_h == 0 && s.padding_w == 0) return false;
+  const int64_t height = s.ih + 2 * s.padding_h, width = s.iw + 2 * s.padding_w;
+  const bool reaches_over = source_row(s, s.oh - 1, s.kh - 1) >= s.ih + s.padding_h ||
+                            source_col(s, s.ow - 1, s.kw - 1) >= s.iw + s.padding_w;
+  return !reaches_over && height <= 2 * s.ih && width <= 2 * s.iw;
+}
+
 template <class T>
-int64_t blocked_direct_workspace(const Conv2dShape& s, bool plain_src, bool plain_dst, int slots) {
-  const DirectPlan<T> plan(s, plain_src);
+int64_t padded_size(const Conv2dShape& s) {
+  const DirectPlan<T> plan(s, DirectSource::padded);
+  return s.n * plan.src_blocks * plan.src_block();
+}
+
+template <class T>
+void to_padded(const Run& run, const Conv2dShape& s, const T* src, T* dst) {
+  const DirectPlan<T> plan(s, DirectSource::padded);
+  constexpr int64_t lanes = Native<T>::lanes, pixels_per_task = 1024;
+  const int64_t rows = larger(1, pixels_per_task / plan.width), bands = ceil_div(plan.height, rows);
+  parallel(run, s.n * plan.src_blocks * bands, [&](int64_t task, int) {
+    const int64_t block = task / bands, top = task % bands * rows;
+    const int64_t image = block / plan.src_blocks, c = block % plan.src_blocks * lanes;
+    LaneWindow<T> window{src + (image * s.ic + c) * s.ih * s.iw, s.ih * s.iw, s.ih, s.iw, s.ic - c};
+    window.y0 = top - s.padding_h;
+    window.x0 = -s.padding_w;
+    window.rows = smaller(rows, plan.height - top);
+    window.cols = plan.width;
+    window.load(dst + block * plan.src_block() + top * plan.width * lanes);
+  });
+}
+
+template <class T>
+int64_t blocked_direct_workspace(const Conv2dShape& s, DirectSource source, bool plain_dst,
+                                 int slots) {
+  const DirectPlan<T> plan(s, source);
   const int64_t results = plain_dst ? plan.results() + red_zone<T> : 0;
   return slots * (plan.buffer() + red_zone<T> + results);
 }
 
 template <class T>
-void blocked_direct(const Run& run, const Conv2dShape& s, bool plain_src, const T* src,
+void blocked_direct(const Run& run, const Conv2dShape& s, DirectSource source, const T* src,
                     const T* prepared, const Epilogue<T>& epilogue, T* dst, bool plain_dst) {
-  const DirectPlan<T> plan(s, plain_src);
+  const DirectPlan<T> plan(s, source);
   const DirectTask<T> task(plan, prepared, epilogue);
   T* buffers = static_cast<T*>(run.workspace);
   T* locals = buffers + run.slots * (plan.buffer() + red_zone<T>);
-  const int64_t src_image = plan.src_blocks * s.ih * s.iw * plan.unit;
+  const int64_t src_image = plan.src_blocks * plan.src_block();
   parallel(run, s.n * plan.bands * plan.splits, [&](int64_t chunk, int slot) {
     const int64_t split = chunk % plan.splits, band = chunk / plan.splits % plan.bands;
     const int64_t image = chunk / (plan.splits * plan.bands);
     const int64_t oy = band * plan.band, rows = smaller(plan.band, s.oh - oy);
     if (rows <= 0) return;
     const T* from = src + image * src_image;
-    int64_t block = s.ih * s.iw * plan.unit;
+    int64_t block = plan.src_block();
     if (plan.copies) {
       T* buffer = slot_region(buffers, plan.buffer(), slot);
       task.fill(from, oy, buffer);
       from = buffer;
       block = plan.block_size();
     } else {
-      from += oy * s.stride_h * s.iw * plan.unit;
+      from += oy * s.stride_h * plan.width * plan.unit;
     }
     const int64_t first = split * plan.groups_per_task;
     const int64_t end = smaller(plan.groups.count, first + plan.groups_per_task);
@@ -323,8 +363,7 @@ void blocked_pointwise_rows(const Conv2dShape& s, const T* src, const T* prepare
                             const Epilogue<T>& epilogue, int64_t group, int64_t top, int64_t rows,
                             T* dst) {
   if (rows == 0) return;  // of a band that lies in the padding of what comes next
-  const bool plain_src = false;
-  const DirectPlan<T> plan(s, plain_src);
+  const DirectPlan<T> plan(s, DirectSource::blocked);
   const DirectTask<T> task(plan, prepared, epilogue);
   task.compute(src + top * s.iw * plan.lanes, s.ih * s.iw * plan.lanes, top, rows, group,
                task.local_results(group, rows, dst));
@@ -334,9 +373,11 @@ void blocked_pointwise_rows(const Conv2dShape& s, const T* src, const T* prepare
   template int64_t blocked_direct_weights<T>(const Conv2dShape& s);                                \
   template void blocked_direct_prepare<T>(const Run& run, const Conv2dShape& s, bool plain_src,    \
                                           const T* weight, const FilterOrder& order, T* to);       \
-  template int64_t blocked_direct_workspace<T>(const Conv2dShape& s, bool plain_src,               \
+  template int64_t blocked_direct_workspace<T>(const Conv2dShape& s, DirectSource source,          \
                                                bool plain_dst, int slots);                         \
-  template void blocked_direct<T>(const Run& run, const Conv2dShape& s, bool plain_src,            \
+  template int64_t padded_size<T>(const Conv2dShape& s);                                           \
+  template void to_padded<T>(const Run& run, const Conv2dShape& s, const T* src, T* dst);          \
+  template void blocked_direct<T>(const Run& run, const Conv2dShape& s, DirectSource source,       \
                                   const T* src, const T* prepared, const Epilogue<T>& epilogue,    \
                                   T* dst, bool plain_dst);                                         \
   template void blocked_pointwise_rows<T>(const Conv2dShape& s, const T* src, const T* prepared,   \

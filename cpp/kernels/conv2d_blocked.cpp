@@ -51,6 +51,7 @@ struct Regions {
   int64_t src, dst, values, weights;
   bool plain, tasks;
   bool direct;     // results are made plain
+  bool padded;     // sources are
   bool depthwise;  // sources are read as they are, too
 
   // Of a portion of `whole`.
@@ -58,8 +59,10 @@ struct Regions {
       : plain(reads_plain(s)),
         tasks(has_tasks(whole)),
         direct(blocked_algorithm<T>(s, reads_plain(s)) == BlockedAlgorithm::direct),
+        padded(direct && !plain && worth_padding(s)),
         depthwise(is_depthwise(s)) {
     src = plain || depthwise ? 0 : s.n * round_up(s.ic, lanes) * s.ih * s.iw;
+    if (padded) src = padded_size<T>(s);
     dst = direct || depthwise ? 0 : s.n * round_up(s.oc, lanes) * s.oh * s.ow;
     values = round_up(s.oc, lanes);  // a scale or shift, filled up
     const int64_t prepared = blocked_kernels<T>.prepared(s, plain).bytes / int64_t{sizeof(T)};
@@ -69,11 +72,15 @@ struct Regions {
   // What all share, and the images between the layouts, of which tasks have some each.
   int64_t shared() const { return 2 * values + weights + 3 * red_zone<T>; }
   int64_t images() const { return src + dst + 2 * red_zone<T>; }
+  DirectSource source() const {
+    if (plain) return DirectSource::plain;
+    return padded ? DirectSource::padded : DirectSource::blocked;
+  }
   // Bytes that the convolution itself needs.
   int64_t inner(const Conv2dShape& s, int slots) const {
     constexpr int64_t item{sizeof(T)};
     if (depthwise) return blocked_depthwise_plain_workspace<T>(s, slots) * item;
-    if (direct) return blocked_direct_workspace<T>(s, plain, true, slots) * item;
+    if (direct) return blocked_direct_workspace<T>(s, source(), true, slots) * item;
     return blocked_kernels<T>.workspace(s, plain, slots);
   }
 };
@@ -147,10 +154,14 @@ void convolve_portion(const Run& run, const Conv2dShape& s, const Regions<T>& re
   if (regions.depthwise) {
     return blocked_depthwise_plain(inner, s, src, prepared, epilogue, dst);
   }
-  if (!regions.plain) kernels.to_blocked(run, {s.n, s.ic, s.ih * s.iw}, src, image);
+  if (regions.padded) {
+    to_padded(run, s, src, image);
+  } else if (!regions.plain) {
+    kernels.to_blocked(run, {s.n, s.ic, s.ih * s.iw}, src, image);
+  }
   const T* from = regions.plain ? src : image;
   if (regions.direct) {
-    return blocked_direct(inner, s, regions.plain, from, prepared, epilogue, dst, true);
+    return blocked_direct(inner, s, regions.source(), from, prepared, epilogue, dst, true);
   }
   kernels.conv2d(inner, s, regions.plain, from, prepared, epilogue, result);
   kernels.to_plain(run, {s.n, s.oc, s.oh * s.ow}, result, dst);

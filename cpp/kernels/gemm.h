@@ -133,6 +133,31 @@ struct GemmShape {
   int64_t batch, a_count, m, n, k;
 };
 
+// Columns of few elements, read by few rows of tiles, are not worth a copy; measured.
+inline bool reads_in_place(const GemmShape& s) {
+  constexpr int64_t most_elements = 32, most_tiles = 5;
+  return s.k <= most_elements && s.m <= most_tiles * tile_rows;
+}
+
+// C[rows of a] = A * B for n columns from n0 on, read where they lie but for those that fill no
+// panel, which `panel` takes.
+template <class T, class Packer>
+void multiply_in_place(const PackedRows<T>& a, const Packer& packer, int64_t n0, int64_t n,
+                       int64_t k, const Output<T>& out, T* panel) {
+  for (int64_t j = 0; j < n; j += tile_cols<T>) {
+    const int cols = static_cast<int>(smaller(tile_cols<T>, n - j));
+    Columns<T> b = Columns<T>::packed(panel);
+    int64_t step;
+    const T* first = cols == tile_cols<T> ? packer.in_place(n0 + j, cols, &step) : nullptr;
+    if (first != nullptr) {
+      b = {first, step};
+    } else {
+      packer.template pack<tile_cols<T>>(panel, n0 + j, cols, 0, k);
+    }
+    multiply_panel(0, a.end - a.begin, j, cols, k, a.packed + a.begin * k, b, out);
+  }
+}
+
 // Operands that were packed before the call, or null: all A one after the other, all B likewise.
 template <class T>
 struct Packed {
@@ -243,12 +268,18 @@ void gemm(const Run& run, const GemmShape& s, const Operands& operands, Packed<T
     const PackedRows<T> rows{all_a + operands.a_index(batch) * plan.a_size, s.m, m0,
                              smaller(s.m, m0 + split.m_step)};
     const Output<T> out = operands.out(batch).at(m0, n0);
-    multiply_block(rows, n, s.k, out, [&](int64_t k0, int64_t kc) -> const T* {
-      if (plan.shares_b) {
+    if (plan.shares_b) {
+      return multiply_block(rows, n, s.k, out, [&](int64_t k0, int64_t kc) {
         return all_b + batch * plan.b_size + k0 * round_up(s.n, tile_cols<T>) + n0 * kc;
-      }
-      T* local = slot_region(workspace + plan.local_b, packed_b_size(), slot);
-      pack_b(operands.b(batch), n0, n, k0, kc, local);
+      });
+    }
+    const auto b = operands.b(batch);
+    T* local = slot_region(workspace + plan.local_b, packed_b_size(), slot);
+    if constexpr (requires(int64_t* step) { b.in_place(n0, tile_cols<T>, step); }) {
+      if (reads_in_place(s)) return multiply_in_place(rows, b, n0, n, s.k, out, local);
+    }
+    multiply_block(rows, n, s.k, out, [&](int64_t k0, int64_t kc) -> const T* {
+      pack_b(b, n0, n, k0, kc, local);
       return local;
     });
   });

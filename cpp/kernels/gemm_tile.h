@@ -99,6 +99,18 @@ __attribute__((noinline)) void store_edge(const T* tile, int64_t ld, const Outpu
   }
 }
 
+// The same for the first rows of a tile whose columns are all there.
+template <int VECTORS, class V, class T>
+__attribute__((noinline)) void store_some_rows(const T* tile, const Output<T>& out, int64_t row,
+                                               int64_t col, int rows) {
+  for (int i = 0; i < rows; ++i, tile += VECTORS * V::lanes) {
+    V x[1][VECTORS];
+#pragma GCC unroll 2
+    for (int v = 0; v < VECTORS; ++v) x[0][v] = V::load(tile + v * V::lanes);
+    store_vectors(x, out, row + i, col);
+  }
+}
+
 // The part of C that some tiles cover, from (row, col) on.
 struct TilePlace {
   int64_t row, col;
@@ -111,16 +123,26 @@ struct TilePlace {
 template <class T>
 constexpr int64_t kFetchedAhead = 2048 / int64_t{sizeof(T)};
 
+// Columns of B as a tile reads them: those of a packed panel, or where they lie.
+template <class T>
+struct Columns {
+  const T* first;
+  int64_t step;  // from one k to the next
+
+  static RUSHLIGHT_INLINE Columns packed(const T* panel) { return {panel, tile_cols<T>}; }
+};
+
 // The sums of ROWS rows and VECTORS vectors of one block of K, in registers.
 template <int ROWS, int VECTORS, class V, class T>
-RUSHLIGHT_INLINE void multiply_in_registers(int64_t k, const T* a, const T* b,
+RUSHLIGHT_INLINE void multiply_in_registers(int64_t k, const T* a, const Columns<T>& columns,
                                             V (&acc)[ROWS][VECTORS]) {
+  const T* b = columns.first;
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; ++v) acc[i][v] = V::zero();
   }
-  for (int64_t p = 0; p < k; ++p, a += tile_rows, b += tile_cols<T>) {
+  for (int64_t p = 0; p < k; ++p, a += tile_rows, b += columns.step) {
     __builtin_prefetch(a + kFetchedAhead<T>);
     V b_row[VECTORS];
 #pragma GCC unroll 2
@@ -134,10 +156,10 @@ RUSHLIGHT_INLINE void multiply_in_registers(int64_t k, const T* a, const T* b,
   }
 }
 
-// C[place] (+)= A panels * B panel, panel of A after panel, computing the first ROWS rows and
+// C[place] (+)= A panels * columns of B, panel of A after panel, computing the first ROWS rows and
 // VECTORS vectors of each; the place is at most that wide.
 template <int ROWS, int VECTORS, class V, class T>
-__attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
+__attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const Columns<T>& b,
                                              const Output<T>& out, const TilePlace& place) {
   const int64_t end = place.row + place.rows;
   for (int64_t row = place.row; row < end; row += ROWS, a += k * tile_rows) {
@@ -150,22 +172,27 @@ __attribute__((noinline)) void multiply_rows(int64_t k, const T* a, const T* b,
     }
     V acc[ROWS][VECTORS];
     multiply_in_registers(k, a, b, acc);
-    if (row + ROWS <= end && place.cols == VECTORS * V::lanes) {
+    const int rows = static_cast<int>(end - row < ROWS ? end - row : ROWS);
+    const bool fills_columns = place.cols == VECTORS * V::lanes;
+    if (rows == ROWS && fills_columns) {
       store_vectors(acc, out, row, place.col);
       continue;
     }
     T tile[ROWS * VECTORS * V::lanes];
     store_vectors(acc, Output<T>{tile, VECTORS * V::lanes, false, {}}, 0, 0);
-    const int rows = static_cast<int>(end - row < ROWS ? end - row : ROWS);
-    store_edge(tile, VECTORS * V::lanes, out, row, place.col, rows, place.cols);
+    if (fills_columns) {
+      store_some_rows<VECTORS, V>(tile, out, row, place.col, rows);
+    } else {
+      store_edge(tile, VECTORS * V::lanes, out, row, place.col, rows, place.cols);
+    }
   }
 }
 
 // The last columns of a matrix seldom fill a tile: one vector may do, and where vectors are 64
 // bytes long, half of one, which costs half as much.
 template <int ROWS, class T>
-RUSHLIGHT_INLINE void multiply_columns(int64_t k, const T* a, const T* b, const Output<T>& out,
-                                       const TilePlace& place) {
+RUSHLIGHT_INLINE void multiply_columns(int64_t k, const T* a, const Columns<T>& b,
+                                       const Output<T>& out, const TilePlace& place) {
   using V = Native<T>;
   if constexpr (RUSHLIGHT_VECTOR_BYTES == 64) {
     using Half = Vec<T, V::lanes / 2>;
@@ -175,11 +202,11 @@ RUSHLIGHT_INLINE void multiply_columns(int64_t k, const T* a, const T* b, const 
   multiply_rows<ROWS, tile_vectors, V>(k, a, b, out, place);
 }
 
-// C[place] (+)= A panels * B panel for a place of one panel's width and any number of rows.
+// C[place] (+)= A panels * columns of B for a place of one panel's width and any number of rows.
 // The last rows of a matrix seldom fill a tile: a third of one, or two, may do.
 template <class T>
-RUSHLIGHT_INLINE void multiply_tiles(int64_t k, const T* a, const T* b, const Output<T>& out,
-                                     TilePlace place) {
+RUSHLIGHT_INLINE void multiply_tiles(int64_t k, const T* a, const Columns<T>& b,
+                                     const Output<T>& out, TilePlace place) {
   constexpr int third = (tile_rows + 2) / 3;
   const int64_t whole = (place.rows + tile_rows - 1 - 2 * third) / tile_rows * tile_rows;
   const int64_t left = place.rows - whole;
@@ -195,8 +222,8 @@ RUSHLIGHT_INLINE void multiply_tiles(int64_t k, const T* a, const T* b, const Ou
 
 // The same for a window whose columns belong to several images.
 template <class T>
-__attribute__((noinline)) void multiply_tiles_of_images(int64_t k, const T* a, const T* b,
-                                                        const Output<T>& out,
+__attribute__((noinline)) void multiply_tiles_of_images(int64_t k, const T* a,
+                                                        const Columns<T>& b, const Output<T>& out,
                                                         const TilePlace& place) {
   T tile[tile_rows * tile_cols<T>];
   for (int64_t i = 0; i < place.rows; i += tile_rows, a += k * tile_rows) {
@@ -216,26 +243,26 @@ __attribute__((noinline)) void multiply_tiles_of_images(int64_t k, const T* a, c
 // Rows of A that stay in the second-level cache while the columns of B pass by.
 constexpr int64_t kMaxBlockM = RUSHLIGHT_VECTOR_BYTES == 64 ? 240 : 120;
 
+// C[rows, columns from j on] (+)= A * columns of B, for `rows` rows from m0 on.
+template <class T>
+RUSHLIGHT_INLINE void multiply_panel(int64_t m0, int64_t rows, int64_t j, int cols, int64_t k,
+                                     const T* a, const Columns<T>& b, const Output<T>& out) {
+  if (out.plane == 0) return multiply_tiles(k, a, b, out, {m0, j, rows, cols});
+  int64_t room;
+  const Output<T> image = out.at(0, j).inside(0, &room);
+  if (cols <= room) return multiply_tiles(k, a, b, image, {m0, 0, rows, cols});
+  multiply_tiles_of_images(k, a, b, out, {m0, j, rows, cols});
+}
+
 // C[m, n] (+)= A[m, k] * B[k, n] for packed panels of one block of K.
 template <class T>
 void multiply_panels(int64_t m, int64_t n, int64_t k, const T* a, const T* b,
                      const Output<T>& out) {
   for (int64_t m0 = 0; m0 < m; m0 += kMaxBlockM) {
     const int64_t rows = m - m0 < kMaxBlockM ? m - m0 : kMaxBlockM;
-    const T* from = a + m0 * k;
     for (int64_t j = 0; j < n; j += tile_cols<T>) {
       const int cols = static_cast<int>(n - j < tile_cols<T> ? n - j : tile_cols<T>);
-      if (out.plane == 0) {
-        multiply_tiles(k, from, b + j * k, out, {m0, j, rows, cols});
-        continue;
-      }
-      int64_t room;
-      const Output<T> image = out.at(0, j).inside(0, &room);
-      if (cols <= room) {
-        multiply_tiles(k, from, b + j * k, image, {m0, 0, rows, cols});
-      } else {
-        multiply_tiles_of_images(k, from, b + j * k, out, {m0, j, rows, cols});
-      }
+      multiply_panel(m0, rows, j, cols, k, a + m0 * k, Columns<T>::packed(b + j * k), out);
     }
   }
 }

@@ -8,7 +8,13 @@
 //
 //   bool reads_along_outer() const
 //
-// says whether neighbours along the width are neighbours in memory, and not those along k.
+// says whether neighbours along the width are neighbours in memory, and not those along k. A packer
+// may also have
+//
+//   const T* in_place(int64_t outer, int count, int64_t* step) const
+//
+// which gives element (outer, 0) where `count` columns from `outer` on are neighbours in memory, with
+// the elements from one k to the next in *step; else null.
 #pragma once
 
 #include <stdint.h>
@@ -62,6 +68,10 @@ struct MatrixPacker {
   int64_t k_stride;
 
   bool reads_along_outer() const { return outer_stride == 1; }
+  const T* in_place(int64_t outer, int, int64_t* step) const {
+    *step = k_stride;
+    return outer_stride == 1 ? data + outer : nullptr;
+  }
 
   template <int WIDTH>
   void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc) const {
@@ -137,6 +147,11 @@ struct PlanesPacker {
   int64_t image_stride;
 
   bool reads_along_outer() const { return true; }
+  const T* in_place(int64_t outer, int count, int64_t* step) const {
+    const int64_t image = outer / plane, pixel = outer % plane;
+    *step = plane;
+    return pixel + count <= plane ? data + image * image_stride + pixel : nullptr;
+  }
 
   template <int WIDTH>
   void pack(T* panel, int64_t outer, int count, int64_t k0, int64_t kc) const {

@@ -140,8 +140,8 @@ struct Winograd {
           T* c = results + point * plan.result_stride() + r * tile_rows * plan.result_row() +
                  panel * plan.cols;
           const int rows = whole_thirds(p.oc - (row_panel + r) * tile_rows);
-          multiply_tiles(kc, a, b, Output<T>{c, plan.result_row(), k_block > 0, {}},
-                         {0, 0, rows, cols});
+          multiply_tiles(kc, a, Columns<T>::packed(b),
+                         Output<T>{c, plan.result_row(), k_block > 0, {}}, {0, 0, rows, cols});
         }
       }
     }
