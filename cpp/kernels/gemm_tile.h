@@ -119,7 +119,9 @@ struct TilePlace {
 };
 
 // How far ahead of its use A is fetched: machines foresee no more than a page of it, and panels
-// that few columns use come from beyond the second-level cache.
+// that few columns use come from beyond the second-level cache. Tiles of shorter vectors leave the
+// machine no time for one more instruction.
+constexpr bool kFetchesAhead = RUSHLIGHT_VECTOR_BYTES == 64;
 template <class T>
 constexpr int64_t kFetchedAhead = 2048 / int64_t{sizeof(T)};
 
@@ -143,7 +145,7 @@ RUSHLIGHT_INLINE void multiply_in_registers(int64_t k, const T* a, const Columns
     for (int v = 0; v < VECTORS; ++v) acc[i][v] = V::zero();
   }
   for (int64_t p = 0; p < k; ++p, a += tile_rows, b += columns.step) {
-    __builtin_prefetch(a + kFetchedAhead<T>);
+    if constexpr (kFetchesAhead) __builtin_prefetch(a + kFetchedAhead<T>);
     V b_row[VECTORS];
 #pragma GCC unroll 2
     for (int v = 0; v < VECTORS; ++v) b_row[v] = V::load(b + v * V::lanes);
