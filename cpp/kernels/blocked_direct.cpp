@@ -1,8 +1,8 @@
 // Convolutions on blocked images as they are written: any kernel, stride, padding and dilation.
 //
-// A task owns a band of output rows of some groups of output channels. Where the image needs padding
-// that it has not, the task first copies the rows that the band reads, with zeros around them;
-// elsewhere it reads the image.
+// A task owns a band of output rows of some groups of output channels. Where the image needs
+// padding that it has not, the task first copies the rows that the band reads, with zeros around
+// them; elsewhere it reads the image.
 #include "kernels/blocked_conv.h"
 #include "kernels/blocked_layout.h"
 #include "kernels/blocked_tile.h"

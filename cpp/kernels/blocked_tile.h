@@ -96,6 +96,11 @@ RUSHLIGHT_INLINE void sum_pixels(const TileArguments<T>& a, const T* src,
       const T* p = block + a.tap_offset[tap];
       for (int i = 0; i < channels; ++i, w += BLOCKS * lanes) {
         if constexpr (CHANNELS > 1) {
+          // The next block of channels lies a plane away, where no machine looks for it; with
+          // shorter vectors there is no time for one more instruction.
+          if constexpr (lanes * sizeof(T) == 64) {
+            __builtin_prefetch(p + a.src_block_step + i * step);
+          }
           __builtin_prefetch(ahead, 0, 2);
           ahead += a.ahead_step;
         }

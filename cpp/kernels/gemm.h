@@ -136,7 +136,7 @@ struct GemmShape {
 // Columns of few elements, read by few rows of tiles, are not worth a copy; measured.
 inline bool reads_in_place(const GemmShape& s) {
   constexpr int64_t most_elements = 32, most_tiles = 5;
-  return s.k <= most_elements && s.m <= most_tiles * tile_rows;
+  return s.k > 0 && s.k <= most_elements && s.m <= most_tiles * tile_rows;
 }
 
 // C[rows of a] = A * B for n columns from n0 on, read where they lie but for those that fill no

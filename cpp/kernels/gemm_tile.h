@@ -224,8 +224,8 @@ RUSHLIGHT_INLINE void multiply_tiles(int64_t k, const T* a, const Columns<T>& b,
 
 // The same for a window whose columns belong to several images.
 template <class T>
-__attribute__((noinline)) void multiply_tiles_of_images(int64_t k, const T* a,
-                                                        const Columns<T>& b, const Output<T>& out,
+__attribute__((noinline)) void multiply_tiles_of_images(int64_t k, const T* a, const Columns<T>& b,
+                                                        const Output<T>& out,
                                                         const TilePlace& place) {
   T tile[tile_rows * tile_cols<T>];
   for (int64_t i = 0; i < place.rows; i += tile_rows, a += k * tile_rows) {

@@ -13,8 +13,8 @@
 //
 //   const T* in_place(int64_t outer, int count, int64_t* step) const
 //
-// which gives element (outer, 0) where `count` columns from `outer` on are neighbours in memory, with
-// the elements from one k to the next in *step; else null.
+// which gives element (outer, 0) where `count` columns from `outer` on are neighbours in memory,
+// with the elements from one k to the next in *step; else null.
 #pragma once
 
 #include <stdint.h>
