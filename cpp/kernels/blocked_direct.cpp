@@ -50,7 +50,7 @@ struct DirectPlan {
     copies = !padded && (s.padding_h > 0 || s.padding_w > 0 || down >= s.ih || right >= s.iw);
     width = copies ? (s.ow - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1 : s.iw;
     if (padded) width += 2 * s.padding_w, height += 2 * s.padding_h;
-    flat = taps == 1 && s.stride_h == 1 && s.stride_w == 1 && s.ow == width && !copies;
+    flat = taps == 1 && s.stride_h == 1 && s.stride_w == 1 && s.ow == s.iw && !copies && !padded;
     constexpr int64_t source_budget = 262144 / int64_t{sizeof(T)};
     const int64_t fitting = source_budget / (src_blocks * unit * width);
     const int64_t reach = (s.kh - 1) * s.dilation_h + 1;
