@@ -28,6 +28,7 @@ def array(tensor):
 def is_uniform(values, low, high):
     """Whether the values keep the bounds, fill them, and have the moments."""
     width = high - low
+    low, high = values.dtype.type(low), values.dtype.type(high)  # a bound may be rounded outwards
     return (
         values.min() >= low
         and values.max() <= high
