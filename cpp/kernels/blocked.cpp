@@ -87,10 +87,6 @@ template BlockedAlgorithm blocked_algorithm<double>(const Conv2dShape& s, bool p
 
 namespace {
 
-DirectSource source_of(bool plain_src) {
-  return plain_src ? DirectSource::plain : DirectSource::blocked;
-}
-
 template <class T>
 PreparedWeight blocked_prepared(const Conv2dShape& s, bool plain_src) {
   const BlockedAlgorithm algorithm = blocked_algorithm<T>(s, plain_src);

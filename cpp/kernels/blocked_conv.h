@@ -10,13 +10,17 @@
 
 namespace rushlight::RUSHLIGHT_ISA {
 
+// How a source lies: padded is blocked with its padding around it.
+enum class DirectSource { blocked, plain, padded };
+inline DirectSource source_of(bool plain_src) {
+  return plain_src ? DirectSource::plain : DirectSource::blocked;
+}
+
 template <class T>
 int64_t blocked_direct_weights(const Conv2dShape& s);
 template <class T>
 void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
                             const FilterOrder& order, T* to);
-// How a source lies: padded is blocked with its padding around it.
-enum class DirectSource { blocked, plain, padded };
 // With `plain_dst` bands of results are turned into a plain image while they are in a cache; there
 // must be no residual then.
 template <class T>

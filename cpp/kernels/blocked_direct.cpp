@@ -246,7 +246,7 @@ int64_t blocked_direct_weights(const Conv2dShape& s) {
 template <class T>
 void blocked_direct_prepare(const Run& run, const Conv2dShape& s, bool plain_src, const T* weight,
                             const FilterOrder& order, T* to) {
-  const DirectPlan<T> plan(s, plain_src ? DirectSource::plain : DirectSource::blocked);
+  const DirectPlan<T> plan(s, source_of(plain_src));
   constexpr int64_t lanes = Native<T>::lanes, step = 4;  // source blocks of a task
   const int64_t steps = ceil_div(plan.src_blocks, step);
   parallel(run, plan.groups.count * steps, [&](int64_t task, int) {

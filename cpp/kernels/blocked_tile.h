@@ -98,7 +98,7 @@ RUSHLIGHT_INLINE void sum_pixels(const TileArguments<T>& a, const T* src,
         if constexpr (CHANNELS > 1) {
           // The next block of channels lies a plane away, where no machine looks for it; with
           // shorter vectors there is no time for one more instruction.
-          if constexpr (lanes * sizeof(T) == 64) {
+          if constexpr (RUSHLIGHT_VECTOR_BYTES == 64) {
             __builtin_prefetch(p + a.src_block_step + i * step);
           }
           __builtin_prefetch(ahead, 0, 2);

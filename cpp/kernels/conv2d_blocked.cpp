@@ -72,10 +72,7 @@ struct Regions {
   // What all share, and the images between the layouts, of which tasks have some each.
   int64_t shared() const { return 2 * values + weights + 3 * red_zone<T>; }
   int64_t images() const { return src + dst + 2 * red_zone<T>; }
-  DirectSource source() const {
-    if (plain) return DirectSource::plain;
-    return padded ? DirectSource::padded : DirectSource::blocked;
-  }
+  DirectSource source() const { return padded ? DirectSource::padded : source_of(plain); }
   // Bytes that the convolution itself needs.
   int64_t inner(const Conv2dShape& s, int slots) const {
     constexpr int64_t item{sizeof(T)};

@@ -31,8 +31,9 @@ inline void pause_cpu() {
 }
 
 // Spins until ready() holds or the gap between two layers of a network is over; returns whether it
-// does. By the clock: a pause takes from 4 to 60 ns, as machines go. Who spins for longer has used
-// up the time that the system owes him where others want the processor, and comes late to the job.
+// does. By the clock: a pause is ten times as long on some machines as on others. Who spins for
+// longer has used up the time that the system owes it where others want the processor, and comes
+// late to the job.
 template <class Ready>
 bool spin_until(const Ready& ready) {
   using Clock = std::chrono::steady_clock;
